@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"thimble/convert/arch"
 	"thimble/convert/config"
@@ -109,7 +110,7 @@ func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *check
 	m := &model.Model{
 		Path:       path,
 		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
-		Files:      slices.Concat(c.Files, []string{cfg.File}, adapters.files()),
+		Files:      slices.Concat(c.Files, []string{cfg.File}, cfg.Beside, adapters.files()),
 		Notes:      append(c.Notes, cfg.Notes()...),
 		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
 	}
@@ -197,7 +198,7 @@ func configOf(c *checkpoint.Checkpoint, dir *checkpoint.Dir, set []string) (*con
 		return nil, err
 	}
 	cfg.Tensors = c.Tensors
-	return cfg, nil
+	return cfg, cfg.ReadQuantization(dir)
 }
 
 // readGeneration reads generation_config.json: how the authors sample, and the end tokens
@@ -208,6 +209,10 @@ func readGeneration(m *model.Model, s *model.Spec, c *config.Config, dir *checkp
 		return nil
 	}
 	g, err := config.Read(dir, name, nil)
+	if errors.As(err, new(*defect.CorruptError)) {
+		m.Notes = append(m.Notes, fmt.Sprintf("%v: ignored, as in transformers", err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -223,12 +228,8 @@ func readGeneration(m *model.Model, s *model.Spec, c *config.Config, dir *checkp
 	if set {
 		return g.Err()
 	}
-	ids := g.IDs("eos_token_id")
-	for _, id := range ids {
-		if id >= s.Vocab {
-			g.Fail("eos_token_id", "id %d is outside the vocabulary of %d", id, s.Vocab)
-		}
-	}
+	ids := g.TokenIDs("eos_token_id", s.Vocab)
+	m.Notes = append(m.Notes, g.Notes()...)
 	if len(ids) > 0 && !slices.Equal(ids, s.EOS) {
 		m.Notes = append(m.Notes, fmt.Sprintf("end tokens %v come from %s; %s has %v", ids, name, config.Name, s.EOS))
 		s.EOS = ids
@@ -266,6 +267,11 @@ func generationOf(g *config.Config) (s model.Generation) {
 func tie(m *model.Model, s *model.Spec, cfg *config.Config, tensors map[string]*checkpoint.Tensor, n *names.Table) error {
 	const keys = "tie_word_embeddings, share_embedding"
 	embed, head := tensors[n.Of(model.Embed)], tensors[n.Of(model.Head)]
+	if head != nil && s.Tied && slices.Contains(head.Shape, 0) {
+		delete(tensors, n.Of(model.Head))
+		m.Notes = append(m.Notes, head.Name+" is empty: dropped, the embedding is the head")
+		return nil
+	}
 	switch {
 	case embed == nil && head != nil && s.Tied:
 		tensors[n.Of(model.Embed)] = head
@@ -274,9 +280,12 @@ func tie(m *model.Model, s *model.Spec, cfg *config.Config, tensors map[string]*
 		return nil
 	case embed == nil || head == nil && s.Tied:
 		return nil
+	case head == nil && otherTask(cfg) != "":
+		return defect.Corrupt(cfg.File, "architectures", "%s has no head for text, and no %s is stored; convert the model that it was trained from",
+			defect.Printable(otherTask(cfg)), n.Of(model.Head))
 	case head == nil:
 		return defect.Corrupt(cfg.File, keys, "the head is not tied to the embedding, but no %s is stored; "+
-			"if the embedding is the head, as in MobileLLM, add --set share_embedding=true", n.Of(model.Head))
+			"if the embedding is the head, add --set tie_word_embeddings=true, or --set share_embedding=true for MobileLLM", n.Of(model.Head))
 	}
 	var same bool
 	err := parallel.Guard(func() error {
@@ -291,9 +300,26 @@ func tie(m *model.Model, s *model.Spec, cfg *config.Config, tensors map[string]*
 	case same:
 		s.Tied = true
 		m.Notes = append(m.Notes, fmt.Sprintf("%s equals %s byte for byte: tied, stored once", head.Name, embed.Name))
+	case s.Tied && cfg.Value("share_embedding") != true:
+		s.Tied = false
+		m.Notes = append(m.Notes, fmt.Sprintf("tie_word_embeddings is true, but %s is stored and differs from %s: both are kept, as in transformers 5; --drop %s ties them, as in version 4",
+			head.Name, embed.Name, head.Name))
 	case s.Tied:
 		return defect.Corrupt(cfg.File, keys, "the head is tied to the embedding, but %s is stored and differs from %s; "+
 			"correct the config, or leave out the tensor that was not trained, such as with --drop %s", head.Name, embed.Name, n.Of(model.Head))
 	}
 	return nil
+}
+
+// otherTask returns the class in architectures, if it is of another task than text, or "".
+func otherTask(cfg *config.Config) string {
+	list, _ := cfg.Value("architectures").([]any)
+	for _, v := range list {
+		if class, _ := v.(string); slices.ContainsFunc([]string{"ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "RewardModel"}, func(task string) bool {
+			return strings.HasSuffix(class, task)
+		}) {
+			return class
+		}
+	}
+	return ""
 }

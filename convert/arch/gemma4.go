@@ -144,6 +144,9 @@ func gemma4Ropes(c *config.Config, s *model.Spec, local func(b int) bool) {
 	p.OnlyReads("full_attention", "sliding_attention")
 	read := func(key string, base float64, head int) model.Rope {
 		inner := p.Object(key)
+		if inner == nil || !inner.Has("rope_theta") {
+			c.Assumed("rope_parameters."+key+".rope_theta", base)
+		}
 		if inner == nil {
 			return model.Rope{Base: base}
 		}

@@ -111,8 +111,8 @@ func sizes(c *config.Config) model.Spec {
 		Blocks:  c.Int("num_hidden_layers", model.MaxBlocks),
 		Tied:    c.Bool("tie_word_embeddings", false),
 		BOS:     -1,
-		EOS:     c.IDs("eos_token_id"),
 	}
+	s.EOS = c.TokenIDs("eos_token_id", s.Vocab)
 	if _, present := c.Values["num_key_value_heads"]; present && !c.Has("num_key_value_heads") {
 		s.KVHeads = s.Heads
 	} else {
@@ -123,7 +123,7 @@ func sizes(c *config.Config) model.Spec {
 		c.Fail("hidden_size", "%d is not divisible by num_attention_heads %d, and there is no head_dim", s.Hidden, s.Heads)
 	}
 	c.Must("is_causal", true)
-	switch bos := c.IDs("bos_token_id"); len(bos) {
+	switch bos := c.TokenIDs("bos_token_id", s.Vocab); len(bos) {
 	case 0:
 	case 1:
 		s.BOS = bos[0]

@@ -27,7 +27,7 @@ func metaSpec(c *config.Config) model.Spec {
 		Blocks:  c.Int("n_layers", model.MaxBlocks),
 		NormEps: c.Epsilon("norm_eps", 1e-5),
 		BOS:     -1,
-		EOS:     c.IDs("eos_token_id"),
+		EOS:     c.Counts("eos_token_id", "token ids"),
 	}
 	s.Vocab = storedRows(c, MetaEmbed, s.Hidden)
 	s.FFN = storedRows(c, "layers.0.feed_forward.w1.weight", s.Hidden)

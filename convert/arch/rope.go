@@ -2,6 +2,7 @@ package arch
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 
@@ -66,7 +67,7 @@ func rotary(c *config.Config, s *model.Spec, base float64, own map[string]ropeFo
 	p := c.Object("rope_parameters")
 	if p == nil {
 		p = c.Object("rope_scaling")
-	} else if old := c.Value("rope_scaling"); !config.Empty(old) && !reflect.DeepEqual(old, c.Values["rope_parameters"]) {
+	} else if old := c.Value("rope_scaling"); !config.Empty(old) && !sameRope(c, old) {
 		c.Fail("rope_scaling", "given together with rope_parameters; keep one, --set rope_scaling=null drops this one")
 	}
 	assumedFloat(c, p, "rope_theta", base)
@@ -83,6 +84,28 @@ func rotary(c *config.Config, s *model.Spec, base float64, own map[string]ropeFo
 	return p
 }
 
+// sameRope reports whether old, the value of rope_scaling, says what rope_parameters says. The base
+// may be outside rope_scaling.
+func sameRope(c *config.Config, old any) bool {
+	scaling, ok := old.(map[string]any)
+	parameters, ok2 := c.Values["rope_parameters"].(map[string]any)
+	if !ok || !ok2 {
+		return false
+	}
+	plain := func(m map[string]any) map[string]any {
+		m = maps.Clone(m)
+		if m["rope_theta"] == nil {
+			m["rope_theta"] = c.Values["rope_theta"]
+		}
+		if m["rope_type"] == nil {
+			m["rope_type"] = m["type"]
+		}
+		delete(m, "type")
+		return m
+	}
+	return reflect.DeepEqual(plain(scaling), plain(parameters))
+}
+
 // assumedFloat tells the user that def counts if neither c nor inner, an object of it or nil,
 // has key.
 func assumedFloat(c, inner *config.Config, key string, def float64) {
@@ -95,7 +118,7 @@ func assumedFloat(c, inner *config.Config, key string, def float64) {
 func scaledRope(c, p *config.Config, s *model.Spec, base float64, own map[string]ropeForm) model.Rope {
 	kind := p.String("rope_type", p.String("type", "default"))
 	if old := p.String("type", kind); old != kind {
-		p.Fail("type", "%q, but rope_type is %q", old, kind)
+		c.Note(fmt.Sprintf("%s has type %s and rope_type %s: the second counts, as in transformers", p.Path(), config.Show(old), config.Show(kind)))
 	}
 	form, ok := own[kind]
 	if !ok {

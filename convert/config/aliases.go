@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func (c *Config) Floats(key string) []float64 {
 	for _, v := range list {
 		n, number := v.(strictjson.Number)
 		x, err := strconv.ParseFloat(string(n), 64)
-		if ok = ok && number && err == nil; !ok {
+		if ok = ok && number && err == nil && !math.IsNaN(x) && !math.IsInf(x, 0); !ok {
 			break
 		}
 		all = append(all, x)

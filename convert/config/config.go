@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -45,6 +46,7 @@ type Config struct {
 	Drops   []string                      // patterns of tensors to leave out
 	Loras   []string                      // directories of adapters to merge, in order
 	Tensors map[string]*checkpoint.Tensor // of the checkpoint
+	Beside  []string                      // paths of other files that were read
 
 	path      string            // of this object inside the file: "" or "rope_scaling."
 	known     map[string]bool   // keys that were read, asserted or listed as inert
@@ -104,7 +106,7 @@ func Read(dir *checkpoint.Dir, name string, set []string) (*Config, error) {
 // Parse reads the text of a config.json and applies the overrides in set,
 // each "key=value". A value that is not JSON is a string; null drops the key.
 func Parse(file string, text []byte, set []string) (*Config, error) {
-	v, err := strictjson.Decode(file, text)
+	v, err := decode(file, text)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +121,17 @@ func Parse(file string, text []byte, set []string) (*Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// decode reads the value of a file that Python may have written, with NaN and Infinity.
+func decode(file string, text []byte) (any, error) {
+	d := strictjson.NewDecoder(file, 0, text)
+	d.AllowNaN()
+	v, err := d.Any()
+	if err == nil {
+		err = d.End()
+	}
+	return v, err
 }
 
 // override applies one KEY=VALUE.
@@ -309,6 +322,9 @@ func (c *Config) Int(key string, most int, def ...int) int {
 		}
 		return def[0]
 	}
+	if _, present := c.Values[key]; !present && len(def) > 0 && c.shared.err == nil {
+		c.assume(key, v) // transformers' default, which is not the reader's own
+	}
 	n, ok := Whole(v)
 	switch {
 	case !ok:
@@ -349,7 +365,7 @@ func (c *Config) Float(key string, def ...float64) float64 {
 		return def[0]
 	}
 	if n, ok := v.(strictjson.Number); ok {
-		if x, err := strconv.ParseFloat(string(n), 64); err == nil {
+		if x, err := strconv.ParseFloat(string(n), 64); err == nil && !math.IsNaN(x) && !math.IsInf(x, 0) {
 			return x
 		}
 	}
@@ -413,8 +429,29 @@ func (c *Config) Strings(key string, n int) []string {
 	return texts
 }
 
-// IDs reads a token id or a list of them, or nil if the key is absent.
-func (c *Config) IDs(key string) []int { return c.Counts(key, "token ids") }
+// TokenIDs reads a token id or a list of them, or nil if the key is absent. An id outside the
+// vocabulary is no token's, as -1 in old configs: it is ignored, with a note.
+func (c *Config) TokenIDs(key string, vocab int) []int {
+	v := c.Value(key)
+	list, ok := v.([]any)
+	if v != nil && !ok {
+		list = []any{v}
+	}
+	var ids []int
+	for _, v := range list {
+		id, ok := Whole(v)
+		switch {
+		case !ok:
+			c.Fail(key, "want token ids, found %s", Show(v))
+			return nil
+		case id < 0 || id >= vocab:
+			c.Note(fmt.Sprintf("%s: %s %d is outside the vocabulary of %d: ignored, as in transformers", filepath.Base(c.File), c.path+key, id, vocab))
+		default:
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
 
 // Counts reads a whole number of 0 or more, or a list of them.
 func (c *Config) Counts(key, what string) []int {

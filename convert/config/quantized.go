@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,13 +48,67 @@ func quantization(c *Config) *names.Scaling {
 		return mlx(q)
 	}
 	q.Inert("modules_to_not_convert", "ignore", "dequantize") // each tensor has its own type
-	method := q.String("quant_method")
+	method := q.String("quant_method", q.usualMethod())
+	if method == "" {
+		q.Missing("quant_method")
+		return nil
+	}
 	if read, ok := quantMethods[method]; ok {
 		return read(q)
 	}
 	q.UnsupportedObject("quant_method", "%s (want %s; dequantize the model with the library that made it, and save it as bfloat16)",
 		Show(method), strings.Join(slices.Sorted(maps.Keys(quantMethods)), ", "))
 	return nil
+}
+
+// usualMethod returns the method of an old config that does not name it, by its other keys, or "".
+func (c *Config) usualMethod() string {
+	switch {
+	case c.Has("load_in_4bit"), c.Has("load_in_8bit"):
+		return "bitsandbytes"
+	case c.Has("zero_point"), c.Has("w_bit"):
+		return "awq"
+	case c.Has("desc_act"):
+		return "gptq"
+	}
+	return ""
+}
+
+// ReadQuantization reads how packed weights are quantized from the file that AutoGPTQ and AutoAWQ
+// wrote beside the config, if the config does not say it.
+func (c *Config) ReadQuantization(dir *checkpoint.Dir) error {
+	const key = "quantization_config"
+	if !c.hasWords() || c.Given(key) != nil || c.Given("quantization") != nil {
+		return nil
+	}
+	for _, name := range []string{"quantize_config.json", "quant_config.json"} {
+		if !dir.Has(name) {
+			continue
+		}
+		file := filepath.Join(dir.Path, name)
+		text, err := dir.ReadFile(name, maxSize)
+		if err != nil {
+			return err
+		}
+		v, err := decode(file, text)
+		if err != nil {
+			return err
+		}
+		c.Values[key], c.Beside = v, append(c.Beside, file)
+		c.Note(Name + " has no " + key + ": that in " + name + " counts")
+		return nil
+	}
+	return nil
+}
+
+// hasWords reports whether there is a tensor of packed words.
+func (c *Config) hasWords() bool {
+	for name := range c.Tensors {
+		if strings.HasSuffix(name, ".qweight") {
+			return true
+		}
+	}
+	return false
 }
 
 // quantMethods lists the values of quant_method.
@@ -142,6 +197,8 @@ func gptq(q *Config) *names.Scaling {
 func awq(q *Config) *names.Scaling {
 	q.Inert(training...)
 	q.Inert("version_arguments")
+	q.Alias("w_bit", "bits")
+	q.Alias("q_group_size", "group_size")
 	q.Must("zero_point", true)
 	q.bitsOf(4)
 	if version := strings.ToLower(q.String("version", q.String("format", "gemm"))); version != "gemm" {

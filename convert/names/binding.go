@@ -52,7 +52,7 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 		return nil, err
 	}
 	if want := shape(s); !slices.Equal(t.Shape, want) {
-		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v", t.Shape, filepath.Base(b.file), want)
+		return nil, defect.Corrupt(t.File, t.Name, "shape is %v, %s requires %v%s", t.Shape, filepath.Base(b.file), want, remedy(t, s))
 	}
 	if b.Pairs && (strings.HasSuffix(s.Name, "."+model.Q) || strings.HasSuffix(s.Name, "."+model.K)) {
 		t = deinterleave(t, b.headDim)
@@ -81,6 +81,17 @@ func (b *binding) matrix(t *checkpoint.Tensor, s model.Slot) (*qtensor.Matrix, e
 			defect.Unsupported(t.Name, "type %s", t.DType))
 	}
 	return m, nil
+}
+
+// remedy says how to mend the wrong shape of t, or returns "".
+func remedy(t *checkpoint.Tensor, s model.Slot) string {
+	switch {
+	case slices.Contains(t.Shape, 0):
+		return "; it is empty, as DeepSpeed's ZeRO stage 3 saves weights that it has not gathered: join its shards with zero_to_fp32.py, or convert the last checkpoint that is whole"
+	case (s.Name == model.Embed || s.Name == model.Head) && len(t.Shape) == 2 && t.Shape[1] == s.Cols:
+		return fmt.Sprintf("; if the embedding was resized, --set vocab_size=%d corrects the config", t.Shape[0])
+	}
+	return ""
 }
 
 // flat returns t with one dimension if s is the gate of a shared expert, which is stored as

@@ -13,6 +13,7 @@ import (
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
 	"thimble/internal/model"
+	"thimble/internal/parallel"
 )
 
 // LeaveOut removes the tensors that match the patterns of --drop, and notes their number.
@@ -50,6 +51,8 @@ var buffers = []struct {
 	{regexp.MustCompile(`(^|\.)(attn|attention|self_attn)\.(masked_bias|mask)$|(^|\.)(causal|attention|attn|triangular)_mask$`), "a causal mask"},
 	{regexp.MustCompile(`(^|\.)(input|output|[qkv])_(scale|zero_point|scale_ub|global_scale)$`), "a scale of activations, which are not quantized here"},
 	{regexp.MustCompile(`(^|\.)(cache_[kv]|[kv]_cache|_extra_state)$`), "a state of the program that ran the model"},
+	{regexp.MustCompile(`^(v_head|value_head|reward_head|score|classifier|qa_outputs)\.`), "a head for another task than text"},
+	{regexp.MustCompile(`^(model\.)?mtp(_layers|_block)?\.`), "what predicts further tokens"},
 }
 
 // IsBuffer says what t is if it cannot change the model's results.
@@ -66,7 +69,20 @@ func IsBuffer(t *checkpoint.Tensor, name string) (what string, ok bool) {
 	if n := len(t.Shape); n == 4 && t.Shape[2] == t.Shape[3] && (strings.HasSuffix(name, "attn.bias") || strings.HasSuffix(name, "attention.bias")) {
 		return "a causal mask", true
 	}
+	if len(t.Shape) == 1 && strings.HasSuffix(name, ".bias") && isZero(t) {
+		return "a bias of zeros", true
+	}
 	return "", false
+}
+
+// isZero reports whether every byte of a tensor is zero.
+func isZero(t *checkpoint.Tensor) (zero bool) {
+	err := parallel.Guard(func() error {
+		row := t.Row(make([]byte, t.RowBytes()), 0)
+		zero = !slices.ContainsFunc(row, func(b byte) bool { return b != 0 })
+		return nil
+	})
+	return err == nil && zero
 }
 
 // Unmerged returns an error if the tensors hold the matrices of an adapter, whose product

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,7 +110,7 @@ func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix
 		name := n.Of(s.Name)
 		t := from.Tensors[name]
 		if t == nil {
-			return nil, nil, defect.Corrupt(from.Path, name, "tensor is missing, want shape %v%s", b.shape(s), cmp.Or(b.tooManyBlocks(s), nearest(name, b.unused)))
+			return nil, nil, defect.Corrupt(from.Path, name, "tensor is missing, want shape %v%s", b.shape(s), cmp.Or(b.tooManyBlocks(s), b.packed(name), nearest(name, b.unused)))
 		}
 		t, err := b.part(t, s, spec)
 		if err != nil {
@@ -132,6 +133,18 @@ func ones(n int) *qtensor.Matrix {
 		m.Codes = binary.LittleEndian.AppendUint32(m.Codes, math.Float32bits(1))
 	}
 	return m
+}
+
+// packed says that the weight called name is stored in packed words, or returns "".
+func (b *binding) packed(name string) string {
+	module, ok := strings.CutSuffix(name, "weight")
+	for _, suffix := range []string{"qweight", "weight_packed"} {
+		if ok && b.unused[module+suffix] != nil {
+			return fmt.Sprintf("; the weights are packed integers, as %s, but %s has no quantization_config that says how: copy the one that was saved with them there",
+				defect.Printable(module+suffix), filepath.Base(b.file))
+		}
+	}
+	return ""
 }
 
 // nearest returns a hint that names the unused tensor with the name most similar to

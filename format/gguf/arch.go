@@ -27,6 +27,7 @@ type architecture struct {
 	factors      bool // a tensor may divide the rotary frequencies, as Llama 3.1 needs
 	needsFactors bool // the tensor must be there
 	betas        bool // keys may change the rotations between which YaRN interpolates
+	yarnLog      bool // a key may divide YaRN's scale
 	joinsQKV     bool // queries, keys and values are one tensor
 	joinsGate    bool // the gate and up are one tensor
 	fillsKeys    bool // the loader wants keys and values of blocks that do not use them

@@ -11,6 +11,7 @@ import (
 // empty string, is an absent key.
 type metadata struct {
 	architecture, kind  string
+	name                string // of the model, for people and for stripsRight
 	fileType, quantized *uint32
 	alignment           *uint32
 
@@ -103,6 +104,7 @@ func (m *metadata) keys() []key {
 	of := m.architecture + "."
 	return []key{
 		{"general.architecture", &m.architecture},
+		{"general.name", &m.name},
 		{"general.type", &m.kind},
 		{"general.file_type", &m.fileType},
 		{"general.quantization_version", &m.quantized},

@@ -35,7 +35,7 @@ var kin = []architecture{
 	{name: "apertus", factors: true, optionalBias: model.Bias{QKV: true, O: true}, lists: xieluKeys, graph: func(s *model.Spec) {
 		s.Ungated, s.Activation, s.QKNorm, s.Tied = true, model.XIELU, model.QKGain, false
 	}},
-	{name: "mistral3", pairs: true, factors: true, betas: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}, extra: temperature},
+	{name: "mistral3", pairs: true, factors: true, betas: true, yarnLog: true, optionalBias: model.Bias{QKV: true, O: true, FFN: true}, extra: temperature},
 
 	{name: "ernie4_5", pairs: true, optionalBias: model.Bias{QKV: true, O: true}},
 	{name: "exaone", factors: true},

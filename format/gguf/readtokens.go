@@ -14,7 +14,7 @@ import (
 func (f *file) tokenizer() (*tokenizer.Data, error) {
 	m := &metadata{architecture: "none"}
 	if err := f.decodeKeys(m, func(name string) bool {
-		return strings.HasPrefix(name, "tokenizer.") || strings.HasPrefix(name, "thimble.")
+		return name == "general.name" || strings.HasPrefix(name, "tokenizer.") || strings.HasPrefix(name, "thimble.")
 	}); err != nil {
 		return nil, err
 	}
@@ -141,10 +141,24 @@ func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
 	if d.Unk < 0 && n > unk {
 		d.Unk = unk
 	}
+	m.stripRight(d)
 	if m.steps != nil {
 		return f.readSteps(m, d)
 	}
 	return nil
+}
+
+// stripRight makes the special tokens of Phi-3 take the white space after them. GGUF has no key for
+// that; llama.cpp goes by the name of the model (llama-vocab.cpp, load).
+func (m *metadata) stripRight(d *tokenizer.Data) {
+	name := strings.ToLower(m.name)
+	if m.tokenizerTokens != nil || !strings.Contains(name, "phi-3") && !strings.Contains(name, "phi3") {
+		return
+	}
+	for i := range d.Added {
+		a := &d.Added[i]
+		a.RStrip = !slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, a.Content)
+	}
 }
 
 // readUser reads a user-defined token of a tokenizer that sentencepiece trained. llama.cpp
@@ -258,6 +272,9 @@ func (f *file) readTokens(m *metadata, d *tokenizer.Data, n int) (map[string]uin
 
 // readMerges sets the merges, each of two tokens with a space between them.
 func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32) error {
+	if m.tokenizerTokens == nil && f.keys["tokenizer.ggml.merges"] == nil {
+		return defect.Corrupt(f.path, "tokenizer.ggml.merges", "is missing, and without it every text would be spelled in single characters; convert the model again with a current converter")
+	}
 	d.Merges = make([]uint32, 0, 2*len(m.merges))
 	for i, merge := range m.merges {
 		left, right, ok := strings.Cut(merge, " ")

@@ -82,7 +82,7 @@ func (a *architecture) mapYarn(w *mapper, s *model.Spec) {
 		attn = *m.ropeAttn
 	}
 	r.Scale = model.YarnScale(r.Factor, 1)
-	if m.yarnLog != nil && *m.yarnLog != 0 {
+	if a.yarnLog && m.yarnLog != nil && *m.yarnLog != 0 { // llama.cpp does not read it in others
 		r.Scale /= model.YarnScale(r.Factor, shortest(*m.yarnLog))
 	}
 	if attn != 1 {

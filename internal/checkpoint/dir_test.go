@@ -152,10 +152,20 @@ func TestDirRefuses(t *testing.T) {
 		})
 	}
 	t.Run("tensor in two shards", func(t *testing.T) {
-		dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: shard("b", "a", "c")})
+		dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: string(file("{"+tensor("b", "U8", "[2]", 0, 2)+","+tensor("a", "U8", "[1]", 2, 3)+"}", 3))})
 		_, err := Open(dir)
-		if want := filepath.Join(dir, second) + ": b: tensor is also stored in " + filepath.Join(dir, first); err == nil || err.Error() != want {
+		if want := filepath.Join(dir, second) + ": b: tensor is also stored in " + filepath.Join(dir, first) + ", with other contents; remove the file that does not belong to the checkpoint"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	})
+	t.Run("tensor in two shards, the same", func(t *testing.T) {
+		c, err := Open(tree(t, map[string]string{indexName: index, first: shard("b"), second: shard("b", "a", "c")}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if !slices.Contains(c.Notes, "b is stored in two files, with the same contents") {
+			t.Errorf("notes are %q", c.Notes)
 		}
 	})
 }

@@ -1,6 +1,9 @@
 package checkpoint
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/nlpodyssey/safetensors"
 
 	"thimble/internal/defect"
@@ -23,11 +26,16 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 	}
 	for i := range h.entries {
 		e := &h.entries[i]
-		if other := c.Tensors[e.name]; other != nil {
-			return defect.Corrupt(file, e.name, "tensor is also stored in %s", defect.Printable(other.File))
-		}
 		d := data(e)
-		c.Tensors[e.name] = &Tensor{Name: e.name, File: file, DType: e.dtype, Shape: e.shape, Data: d[:len(d):len(d)]}
+		t := &Tensor{Name: e.name, File: file, DType: e.dtype, Shape: e.shape, Data: d[:len(d):len(d)]}
+		switch other := c.Tensors[e.name]; {
+		case other == nil:
+			c.Tensors[e.name] = t
+		case t.DType == other.DType && slices.Equal(t.Shape, other.Shape) && Same(t, other):
+			c.Notes = append(c.Notes, fmt.Sprintf("%s is stored in two files, with the same contents", defect.Printable(e.name)))
+		default:
+			return defect.Corrupt(file, e.name, "tensor is also stored in %s, with other contents; remove the file that does not belong to the checkpoint", defect.Printable(other.File))
+		}
 	}
 	return nil
 }

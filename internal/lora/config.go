@@ -2,6 +2,7 @@ package lora
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -33,9 +34,10 @@ type pattern struct {
 }
 
 // inert lists the keys that do not change the result of a merge. Those that choose modules
-// are among them, as the file holds the matrices of the chosen ones.
+// are among them, as the file holds the matrices of the chosen ones, and biases, which are
+// tensors of it if they were trained.
 var inert = []string{
-	"auto_mapping", "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform",
+	"auto_mapping", "bias", "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform",
 	"loftq_config", "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core", "modules_to_save", "peft_version", "qalora_group_size", "revision", "runtime_config",
 	"target_modules", "task_type", "ephemeral_gpu_offload", "enable_lora", "merge_weights",
 }
@@ -44,11 +46,15 @@ var inert = []string{
 // weights. Others, such as pissa, change the weights that the adapter belongs to.
 var inits = []any{nil, true, false, "gaussian", "eva", "orthogonal"}
 
+// mergeFirst is what to do with an adapter that is not merged here.
+const mergeFirst = "merge it with merge_and_unload of peft, save the model and convert that"
+
 // A reader reads one adapter_config.json.
 type reader struct {
 	config
 	modules modulepattern.Compiler
 	refused []string
+	mlx     bool // the file is MLX's
 }
 
 func readConfig(dir *checkpoint.Dir) (*config, error) {
@@ -58,6 +64,7 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 	}
 	r := &reader{config: config{file: filepath.Join(dir.Path, ConfigName), r: 8, alpha: 8}}
 	d := strictjson.NewDecoder(r.file, 0, text)
+	d.AllowNaN()
 	kind := "absent"
 	err = d.Object(func(key string) error {
 		if key == "rank_pattern" || key == "alpha_pattern" {
@@ -71,6 +78,10 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 			kind = show(v)
 			return nil
 		}
+		if key == "fine_tune_type" || key == "lora_parameters" {
+			r.mlx = true
+			return nil
+		}
 		return r.value(key, v)
 	})
 	if err == nil {
@@ -79,11 +90,14 @@ func readConfig(dir *checkpoint.Dir) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind != "LORA" {
-		return nil, defect.Unsupported(r.file, "peft_type %s (want LORA)", kind)
-	}
-	if len(r.refused) > 0 {
-		return nil, defect.Unsupported(r.file, "%s", strings.Join(r.refused, ", "))
+	switch {
+	case r.mlx && kind != "LORA":
+		return nil, fmt.Errorf("%w; fuse it with the model that it was trained on: python -m mlx_lm fuse --model MODEL --adapter-path %s, and convert the result",
+			defect.Unsupported(r.file, "an adapter of MLX"), defect.Printable(dir.Path))
+	case kind != "LORA":
+		return nil, fmt.Errorf("%w; %s", defect.Unsupported(r.file, "peft_type %s (want LORA)", kind), mergeFirst)
+	case len(r.refused) > 0:
+		return nil, fmt.Errorf("%w; %s", defect.Unsupported(r.file, "%s", strings.Join(r.refused, ", ")), mergeFirst)
 	}
 	return &r.config, nil
 }
@@ -101,10 +115,6 @@ func (r *reader) value(key string, v any) error {
 		r.dora = v == true
 	case "base_model_name_or_path":
 		r.base, _ = v.(string)
-	case "bias":
-		if v != nil && v != "none" {
-			r.refuse(key, v)
-		}
 	case "init_lora_weights":
 		if text, ok := v.(string); ok && strings.EqualFold(text, "true") || slices.Contains(inits, v) {
 			return nil
@@ -129,6 +139,9 @@ func empty(v any) bool {
 		return true
 	case bool:
 		return !v
+	case strictjson.Number:
+		x, err := strconv.ParseFloat(string(v), 64)
+		return err == nil && (x == 0 || math.IsNaN(x))
 	case string:
 		return v == ""
 	case []any:
@@ -151,7 +164,7 @@ func show(v any) string {
 func (r *reader) number(key string, v any, to *float64) error {
 	n, _ := v.(strictjson.Number)
 	x, err := strconv.ParseFloat(string(n), 64)
-	if err != nil || x <= 0 || math.IsInf(x, 0) {
+	if err != nil || !(x > 0) || math.IsInf(x, 0) {
 		return defect.Corrupt(r.file, key, "want a positive number, found %s", show(v))
 	}
 	*to = x

@@ -91,11 +91,11 @@ var parts = []struct {
 func (a *Adapter) sort() error {
 	for _, name := range a.file.Names() {
 		t := a.file.Tensors[name]
-		plain, ok := strings.CutPrefix(name, "base_model.model.")
+		plain := withoutAdapterName(strings.TrimPrefix(name, "base_model.model."))
 		found := false
 		for _, p := range parts {
 			of, ends := strings.CutSuffix(plain, p.end)
-			if !ok || !ends {
+			if !ends {
 				continue
 			}
 			if a.modules[of] == nil {
@@ -109,7 +109,7 @@ func (a *Adapter) sort() error {
 			break
 		}
 		if !found {
-			return defect.Unsupported(t.File, "%s, which is no part of a LoRA adapter of matrices,", defect.Printable(name))
+			return fmt.Errorf("%w; %s", defect.Unsupported(t.File, "%s, which is no part of a LoRA adapter of matrices,", defect.Printable(name)), mergeFirst)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.modules)) {
@@ -118,6 +118,18 @@ func (a *Adapter) sort() error {
 		}
 	}
 	return nil
+}
+
+// withoutAdapterName returns the name of a tensor as peft saves it. The state of a model in
+// training has the name of the adapter in it too, usually default.
+func withoutAdapterName(name string) string {
+	for _, part := range []string{".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".modules_to_save."} {
+		before, after, ok := strings.Cut(name, part)
+		if adapter, is := strings.CutSuffix(after, ".weight"); ok && is && !strings.Contains(adapter, ".") {
+			return before + strings.TrimSuffix(part, ".") + ".weight"
+		}
+	}
+	return name
 }
 
 // check checks the shapes of a module's tensors against each other and the config.
@@ -170,8 +182,9 @@ func (a *Adapter) Changes(weight string) bool {
 func (a *Adapter) Apply(weights map[string]*checkpoint.Tensor) (note string, err error) {
 	var unknown []string
 	merged, replaced := 0, 0
+	own, renamed := a.ownNames(weights)
 	for _, name := range slices.Sorted(maps.Keys(a.modules)) {
-		m, at := a.modules[name], name+".weight"
+		m, at := a.modules[name], own(name)+".weight"
 		base := weights[at]
 		if base == nil && m.weight == nil {
 			unknown = append(unknown, defect.Printable(at))
@@ -198,8 +211,63 @@ func (a *Adapter) Apply(weights map[string]*checkpoint.Tensor) (note string, err
 			defect.Printable(a.Path), len(unknown), unknown[0], defect.Printable(a.config.base))
 	}
 	note = fmt.Sprintf("LoRA adapter %s: merged into %d weights", defect.Printable(filepath.Base(filepath.Clean(a.Path))), merged)
+	note += renamed
 	if replaced > 0 {
 		note += fmt.Sprintf(", %d stored whole", replaced)
 	}
 	return note, nil
+}
+
+// wrapped are the parts of names that torch.compile and FSDP add.
+var wrapped = []string{"_orig_mod.", "_fsdp_wrapped_module."}
+
+// ownNames returns a function from the names of modules in the adapter to those of weights, and a
+// note if they differ: training programs wrap models, and the base model alone lacks its class's
+// prefix. All names must then change in the same way, and each must be a module of the model.
+func (a *Adapter) ownNames(weights map[string]*checkpoint.Tensor) (own func(string) string, note string) {
+	same := func(name string) string { return name }
+	if a.fits(weights, same) {
+		return same, ""
+	}
+	for cut := range 5 {
+		for _, prefix := range []string{"", "model.", "transformer."} {
+			own := func(name string) string {
+				for _, w := range wrapped {
+					name = strings.ReplaceAll(name, w, "")
+				}
+				parts := strings.Split(name, ".")
+				if slices.Contains(parts, "layers") || slices.Contains(parts, "h") {
+					return prefix + strings.Join(parts[min(cut, len(parts)):], ".")
+				}
+				for i := range parts { // a module outside the blocks, such as the head
+					for _, p := range []string{"", prefix} {
+						if rest := p + strings.Join(parts[i:], "."); weights[rest+".weight"] != nil {
+							return rest
+						}
+					}
+				}
+				return name
+			}
+			if a.fits(weights, own) {
+				for _, name := range slices.Sorted(maps.Keys(a.modules)) {
+					if own(name) != name {
+						return own, fmt.Sprintf(" (its %s taken for %s)", defect.Printable(name), defect.Printable(own(name)))
+					}
+				}
+			}
+		}
+	}
+	return same, ""
+}
+
+// fits reports whether own gives every module of the adapter a weight of its own.
+func (a *Adapter) fits(weights map[string]*checkpoint.Tensor, own func(string) string) bool {
+	seen := map[string]bool{}
+	for name := range a.modules {
+		if at := own(name); weights[at+".weight"] == nil || seen[at] {
+			return false
+		}
+		seen[own(name)] = true
+	}
+	return true
 }

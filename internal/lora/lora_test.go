@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -117,7 +118,7 @@ func TestRefused(t *testing.T) {
 		want   string
 	}{
 		{map[string]any{"peft_type": "IA3"}, "peft_type IA3 (want LORA) is not supported"},
-		{map[string]any{"bias": "all"}, "bias all is not supported"},
+		{map[string]any{"peft_type": nil, "fine_tune_type": "lora"}, "an adapter of MLX is not supported; fuse it"},
 		{map[string]any{"lora_bias": true, "use_qalora": true}, "lora_bias true, use_qalora true is not supported"},
 		{map[string]any{"init_lora_weights": "pissa"}, "init_lora_weights pissa is not supported"},
 		{map[string]any{"layer_replication": []any{[]any{0, 1}}}, "layer_replication [[0,1]] is not supported"},
@@ -227,4 +228,86 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("not one clean line: %q", err)
 		}
 	})
+}
+
+// An adapter's names may be those of the model in training, or lack the class's prefix; biases that
+// were not trained and dropouts of 0 change nothing.
+func TestNames(t *testing.T) {
+	want := merged(t, copyOf(t, "float32", nil))
+	for _, rename := range []func(string) string{
+		func(name string) string { return strings.Replace(name, ".weight", ".default.weight", 1) },
+		func(name string) string { return strings.TrimPrefix(name, "base_model.model.") },
+		func(name string) string {
+			return strings.Replace(name, "base_model.model.", "base_model.model.model.", 1)
+		},
+		func(name string) string {
+			return strings.Replace(name, "base_model.model.", "base_model.model._orig_mod.", 1)
+		},
+		func(name string) string {
+			return strings.Replace(name, "base_model.model.model.", "base_model.model.", 1)
+		},
+		func(name string) string {
+			return strings.Replace(name, "base_model.model.model.", "base_model.model.model.language_model.", 1)
+		},
+	} {
+		dir := copyOf(t, "float32", map[string]any{"bias": "all", "rank_dropout": 0.0})
+		file := filepath.Join(dir, "adapter_model.safetensors")
+		c, err := checkpoint.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries := map[string]any{}
+		var data []byte
+		for _, name := range c.Names() {
+			x := c.Tensors[name]
+			entries[rename(name)] = map[string]any{"dtype": x.DType, "shape": x.Shape, "data_offsets": []int{len(data), len(data) + len(x.Data)}}
+			data = append(data, x.Data...)
+		}
+		c.Close()
+		header, err := json.Marshal(entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+		if err := os.WriteFile(file, slices.Concat(all, header, data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range merged(t, dir) {
+			if !bytes.Equal(b, want[name]) {
+				t.Errorf("%s: %s is not merged as usual", rename("base_model.model.model.x.weight"), name)
+			}
+		}
+	}
+}
+
+// merged returns the weights that the adapter in dir, a copy of float32, changes.
+func merged(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	b, err := os.ReadFile(fixtures + "/lora/float32/merged.json")
+	var want struct {
+		Base   string
+		SHA256 map[string]string
+	}
+	if err != nil || json.Unmarshal(b, &want) != nil {
+		t.Fatal(err)
+	}
+	base, err := checkpoint.Open(filepath.Join(fixtures, want.Base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	a, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	weights := maps.Clone(base.Tensors)
+	if _, err := a.Apply(weights); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for name := range want.SHA256 {
+		out[name] = []byte(sum256(weights[name]))
+	}
+	return out
 }
