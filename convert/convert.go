@@ -161,7 +161,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Ch
 	if err := tie(m, spec, cfg, stored, n); err != nil {
 		return err
 	}
-	tensors, notes, err := n.Bind(spec, &names.Stored{Path: m.Path, Config: cfg.File, Tensors: stored, Kept: kept, Scaling: cfg.Scaling(), Blocks: blocksKey(cfg)})
+	tensors, notes, err := n.Bind(spec, &names.Stored{Path: m.Path, Config: cfg.File, Tensors: stored, Kept: kept, Scaling: cfg.Scaling(), Blocks: blocksKey(cfg), Next: nextBlocks(cfg)})
 	if err != nil {
 		return err
 	}
@@ -182,6 +182,12 @@ func blocksKey(cfg *config.Config) string {
 		return "n_layers"
 	}
 	return cfg.Spelled("num_hidden_layers")
+}
+
+// nextBlocks returns the number of blocks after the model's that predict further tokens.
+func nextBlocks(cfg *config.Config) int {
+	n, _ := config.Whole(cfg.Values["num_nextn_predict_layers"])
+	return max(0, min(n, model.MaxBlocks))
 }
 
 // configOf reads the config of c, Meta's or Hugging Face's depending on the layout of c.

@@ -22,6 +22,11 @@ func TestIgnoresWithNote(t *testing.T) {
 		}, "model.layers.*.mlp.up_proj.bias (1 of them): dropped, a bias of zeros"},
 		{"blocks that predict further tokens", func(f *checkpointFiles) { f.tensors["model.mtp_layers.0.norm.weight"] = tensor{"F32", []int{8}, nil} },
 			"dropped, what predicts further tokens"},
+		{"blocks after the last that predict further tokens", func(f *checkpointFiles) {
+			f.config["num_nextn_predict_layers"] = 1
+			f.tensors["model.layers.2.eh_proj.weight"] = tensor{"F32", []int{8, 16}, nil}
+			f.tensors["model.layers.2.mlp.up_proj.weight"] = tensor{"F32", []int{16, 8}, nil}
+		}, "model.layers.2.* (2 of them): dropped, what predicts further tokens"},
 		{"a tied config with a head of its own", func(f *checkpointFiles) { f.config["tie_word_embeddings"] = true },
 			"both are kept, as in transformers 5; --drop lm_head.weight ties them"},
 		{"an empty tied head", func(f *checkpointFiles) {

@@ -19,6 +19,7 @@ type binding struct {
 	blocks       int
 	blocksKey    string                                 // of the config
 	storedBlocks int                                    // with any tensor
+	next         int                                    // see Stored.Next
 	file         string                                 // the config's path
 	scaling      *Scaling                               // of 8-bit floats
 	kept         map[*checkpoint.Tensor]*qtensor.Matrix // integers of packed matrices

@@ -114,6 +114,8 @@ func (b *binding) drop() (notes []string, err error) {
 			ignored[b.Ignored[i]]++
 		} else if b.apart != "" && strings.HasPrefix(name, b.apart) {
 			apart++
+		} else if b.isNext(name) {
+			inert[b.pattern(name)+"\x00what predicts further tokens"]++
 		} else if what, ok := IsBuffer(b.unused[name], name); ok {
 			inert[blockNumber.ReplaceAllString(defect.Printable(name), ".*.")+"\x00"+what]++
 		} else {
@@ -136,6 +138,17 @@ func (b *binding) drop() (notes []string, err error) {
 		notes = append(notes, fmt.Sprintf("%s (%d of them): dropped, %s", name, inert[key], what))
 	}
 	return notes, nil
+}
+
+// isNext reports whether a tensor belongs to one of the blocks after the model's that predict
+// further tokens, as GLM 4.5's.
+func (b *binding) isNext(name string) bool {
+	at := blockNumber.FindStringSubmatch(name)
+	if at == nil {
+		return false
+	}
+	n, err := strconv.Atoi(at[1])
+	return err == nil && n >= b.blocks && n < b.blocks+b.next
 }
 
 // pattern returns a pattern for --drop that matches name: that of a whole block if the

@@ -85,13 +85,14 @@ type Stored struct {
 	Tensors      map[string]*checkpoint.Tensor
 	Kept         map[*checkpoint.Tensor]*qtensor.Matrix // the integers of the tensors that were packed
 	Scaling      *Scaling                               // of 8-bit floats; nil if the config declares none
+	Next         int                                    // blocks after the model's that predict further tokens
 }
 
 // Bind returns the stored tensor for every slot of spec, by canonical name and without
 // copying, and notes on the tensors that it converted or dropped. A stored tensor that
 // spec does not use must be one that cannot change the results.
 func (n *Table) Bind(spec *model.Spec, from *Stored) (map[string]*qtensor.Matrix, []string, error) {
-	b := &binding{Table: n, headDim: spec.HeadDim, blocks: spec.Blocks, blocksKey: from.Blocks, file: from.Config, scaling: from.Scaling, kept: from.Kept, unused: maps.Clone(from.Tensors), count: map[string]int{}}
+	b := &binding{Table: n, headDim: spec.HeadDim, blocks: spec.Blocks, blocksKey: from.Blocks, next: from.Next, file: from.Config, scaling: from.Scaling, kept: from.Kept, unused: maps.Clone(from.Tensors), count: map[string]int{}}
 	if spec.Tied {
 		delete(b.unused, n.Of(model.Head)) // it equals the embedding
 	}

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"thimble/internal/defect"
 	"thimble/internal/mmap"
@@ -58,6 +59,9 @@ func (c *Checkpoint) openDir(path string) error {
 	}
 }
 
+// ofTraining are the beginnings of the names of files that a training writes beside the weights.
+var ofTraining = []string{"optimizer", "scheduler", "scaler", "rng_state", "training_args"}
+
 // noCheckpoint returns the error for a directory without a checkpoint of the usual
 // names. It suggests a file that may be a checkpoint.
 func noCheckpoint(d *Dir) error {
@@ -67,6 +71,9 @@ func noCheckpoint(d *Dir) error {
 	}
 	dir := defect.Printable(d.Path)
 	for _, name := range names {
+		if slices.ContainsFunc(ofTraining, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			continue
+		}
 		switch path.Ext(name) {
 		case ".safetensors":
 			return fmt.Errorf("%s: no %s or %s; to open %s, give its path", dir, singleName, indexName, defect.Printable(name))

@@ -232,6 +232,9 @@ func (f *folder) variant() string {
 	if name := f.first(`^(model|pytorch_model)\.[\w-]+\.(safetensors|bin)$`); name != "" {
 		return fmt.Sprintf("a directory whose weights are the variant %s; name the file: %s", strings.Split(name, ".")[1], shown(f.path, name))
 	}
+	if name := f.first(`-00001-of-00001\.(safetensors|bin)$`); name != "" {
+		return "a directory whose weights are in one file, under the name of a shard; name the file: " + shown(f.path, name)
+	}
 	if name := f.first(`-\d{5}-of-\d{5}\.(safetensors|bin)$`); name != "" {
 		return "a directory of shards without their index; download model.safetensors.index.json or pytorch_model.bin.index.json into it too, " +
 			"with the config.json"

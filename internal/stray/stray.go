@@ -131,7 +131,7 @@ var binaries = []kind{
 	{ggufType("adapter"), "a LoRA adapter in GGUF; name its base model, and with --lora the directory in peft's form that it was made from"},
 	{ggufType("mmproj"), "the vision part of a model; name the GGUF file of the language model"},
 	{oldImatrix, imatrix},
-	{starts("lmgg", "tjgg", "fmgg", "ggml", "ggjt"), "a GGML file, the format before GGUF; convert the original model instead"},
+	{starts("lmgg", "tjgg", "fmgg", "algg", "ggml", "ggjt"), "a GGML file, the format before GGUF; convert the original model instead"},
 	{starts(pointer), pointerText},
 	{starts("PK\x05\x06"), "an empty zip archive; download it again"},
 	{starts("\x1f\x8b", "\x28\xb5\x2f\xfd", "BZh", "\xfd7zXZ\x00", "7z\xbc\xaf\x27\x1c"), "a compressed file" + unpack},
