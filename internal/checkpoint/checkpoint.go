@@ -39,6 +39,7 @@ type Checkpoint struct {
 	Files    []string          // paths of every file read, in reading order
 	Notes    []string          // for the user: decisions made while opening
 
+	twice  []string // tensors that two files store, with the same contents
 	maps   []*mmap.File
 	checks []func() error
 }

@@ -164,7 +164,7 @@ func TestDirRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if !slices.Contains(c.Notes, "b is stored in two files, with the same contents") {
+		if !slices.Contains(c.Notes, "tensors that two shards hold, with the same contents: 1, such as b") {
 			t.Errorf("notes are %q", c.Notes)
 		}
 	})

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/nlpodyssey/safetensors"
@@ -32,7 +31,7 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 		case other == nil:
 			c.Tensors[e.name] = t
 		case t.DType == other.DType && slices.Equal(t.Shape, other.Shape) && Same(t, other):
-			c.Notes = append(c.Notes, fmt.Sprintf("%s is stored in two files, with the same contents", defect.Printable(e.name)))
+			c.twice = append(c.twice, e.name)
 		default:
 			return defect.Corrupt(file, e.name, "tensor is also stored in %s, with other contents; remove the file that does not belong to the checkpoint", defect.Printable(other.File))
 		}

@@ -139,6 +139,9 @@ func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 			c.Notes = append(c.Notes, fmt.Sprintf("tensors that %s %s: %d, such as %s", indexName, n.what, len(n.names), defect.Printable(n.names[0])))
 		}
 	}
+	if len(c.twice) > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("tensors that two shards hold, with the same contents: %d, such as %s", len(c.twice), defect.Printable(c.twice[0])))
+	}
 	return nil
 }
 

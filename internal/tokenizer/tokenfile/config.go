@@ -161,19 +161,6 @@ func (d *draft) setRole(key string, v any, id *int) error {
 	return nil
 }
 
-// findToken returns the id of the token that the vocabulary writes as content, or -1.
-func (d *draft) findToken(content string) int {
-	b, producible := d.appendToken(nil, content)
-	for id, t := range d.Tokens {
-		if string(t) == string(b) {
-			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal != producible {
-				return id
-			}
-		}
-	}
-	return -1
-}
-
 // checkFlags returns an error if v, an added token as an object, has a flag that differs
 // from a.
 func checkFlags(a *tokenizer.Added, key string, v any) error {

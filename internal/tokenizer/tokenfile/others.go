@@ -59,6 +59,7 @@ func (d *draft) addOthers(config *fields, files Files) error {
 	if err := d.addRoles(config); err != nil {
 		return err
 	}
+	d.noteMoved("a file beside " + jsonFile)
 	if added := d.Added[before:]; len(added) > 0 {
 		var names []string
 		for _, a := range added {
@@ -205,39 +206,55 @@ const noID = ^uint32(0)
 // An index finds the tokens of a draft by their texts.
 type index struct {
 	added  map[string]int // places in Added
-	tokens map[string]int // ids of the model's own vocabulary, by the bytes of the token
+	next   int            // the ID after the largest in Added
+	own    map[string]int // ids of the model's own vocabulary, by the bytes of the token
+	others map[string]int // ids of tokens that the model cannot produce
 }
 
 // addedAs returns the added token with a text, or nil.
 func (d *draft) addedAs(content string) *tokenizer.Added {
-	if d.index.added == nil || len(d.index.added) != len(d.Added) {
-		d.index.added = make(map[string]int, len(d.Added))
+	x := &d.index
+	if x.added == nil || len(x.added) != len(d.Added) {
+		x.added, x.next = make(map[string]int, len(d.Added)), 0
 		for i, a := range d.Added {
-			d.index.added[a.Content] = i
+			x.added[a.Content], x.next = i, max(x.next, int(a.ID)+1)
 		}
 	}
-	if i, ok := d.index.added[content]; ok {
+	if i, ok := x.added[content]; ok {
 		return &d.Added[i]
 	}
 	return nil
 }
 
-// own returns the id of the token that the model's vocabulary writes as content.
-func (d *draft) own(content string) (id int, ok bool) {
-	if d.index.tokens == nil {
-		d.index.tokens = make(map[string]int, len(d.Tokens))
-		for id, t := range d.Tokens {
-			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); !literal {
-				d.index.tokens[string(t)] = id
+// append adds a token to d.Added, which does not have its text.
+func (d *draft) append(a tokenizer.Added) {
+	d.addedAs("") // makes the index
+	d.index.added[a.Content], d.index.next = len(d.Added), max(d.index.next, int(a.ID)+1)
+	d.Added = append(d.Added, a)
+}
+
+// findToken returns the id of the token that the vocabulary writes as content, or -1.
+func (d *draft) findToken(content string) int {
+	x := &d.index
+	if x.own == nil {
+		x.own, x.others = make(map[string]int, len(d.Tokens)), map[string]int{}
+		for id, t := range slices.Backward(d.Tokens) { // the first of equal ones counts
+			if _, literal := slices.BinarySearch(d.Literal, uint32(id)); literal {
+				x.others[string(t)] = id
+			} else {
+				x.own[string(t)] = id
 			}
 		}
 	}
 	b, producible := d.appendToken(nil, content)
-	if !producible {
-		return d.findToken(content), d.findToken(content) >= 0
+	of := x.others
+	if producible {
+		of = x.own
 	}
-	id, ok = d.index.tokens[string(b)]
-	return id, ok
+	if id, ok := of[string(b)]; ok {
+		return id
+	}
+	return -1
 }
 
 // put adds a token as Hugging Face's library does: one that is there gets its flags, one in the
@@ -248,35 +265,31 @@ func (d *draft) put(a tokenizer.Added) error {
 		a.ID = old.ID
 		*old = a
 	} else {
-		id, ok := d.own(a.Content)
-		if !ok {
-			id = d.next()
-			if id < len(d.Tokens) && len(d.Tokens[id]) > 0 {
-				return defect.Corrupt(configFile, "", "adds %q, whose id %d is taken, as the vocabulary leaves out ids before it", defect.Printable(a.Content), id)
+		id := d.findToken(a.Content)
+		if id < 0 {
+			if id = len(d.Tokens); d.vocabulary > 0 {
+				id = max(d.vocabulary, d.index.next)
+			}
+			if len(d.Added) == tokenizer.MaxAdded || id < len(d.Tokens) && len(d.Tokens[id]) > 0 {
+				return defect.Corrupt(configFile, "", "adds %q, for which there is no id: %d is taken, or there are %d added tokens", defect.Printable(a.Content), id, tokenizer.MaxAdded)
 			}
 			d.place(id, a.Content)
 		}
 		a.ID = uint32(id)
-		d.Added = append(d.Added, a)
-		d.index.added[a.Content] = len(d.Added) - 1
+		d.append(a)
 	}
 	if listed != a.ID && listed != noID {
-		d.Notes = append(d.Notes, fmt.Sprintf("%s is listed as id %d; as in transformers, it gets %d", defect.Printable(a.Content), listed, a.ID))
+		d.moved = append(d.moved, fmt.Sprintf("%s as %d instead of %d", defect.Printable(a.Content), listed, a.ID))
 	}
 	return nil
 }
 
-// next returns the id of the next new token: the number of tokens in the model's own vocabulary,
-// or the one after the last added token, if that is larger.
-func (d *draft) next() int {
-	if d.vocabulary == 0 {
-		return len(d.Tokens)
+// noteMoved notes the added tokens that file lists with other ids than they get.
+func (d *draft) noteMoved(file string) {
+	if len(d.moved) > 0 {
+		d.Notes = append(d.Notes, fmt.Sprintf("%s lists %s with another id than the order of the list gives, which counts, as in transformers: %s", file, defect.Counted(len(d.moved), "token"), defect.Some(d.moved)))
+		d.moved = nil
 	}
-	n := d.vocabulary
-	for _, a := range d.Added {
-		n = max(n, int(a.ID)+1)
-	}
-	return n
 }
 
 // place gives an id without a token one that the model cannot produce.
@@ -285,6 +298,7 @@ func (d *draft) place(id int, content string) {
 		d.Tokens = append(d.Tokens, nil)
 	}
 	d.Tokens[id] = []byte(content)
+	d.index.others[content] = id
 	if at, literal := slices.BinarySearch(d.Literal, uint32(id)); !literal {
 		d.Literal = slices.Insert(d.Literal, at, uint32(id))
 	}

@@ -33,6 +33,7 @@ type draft struct {
 	tokenizer.Data
 	vocabulary int // tokens of the model's own vocabulary in a tokenizer.json; 0 in other files
 	index      index
+	moved      []string // added tokens that a file lists with another id, for a note
 }
 
 func newDraft(model string) *draft {

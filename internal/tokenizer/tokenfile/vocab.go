@@ -91,16 +91,16 @@ func (d *document) finishAdded() error {
 			d.ids[a.Content] = id
 		}
 		if listed != id {
-			d.Notes = append(d.Notes, fmt.Sprintf("%s: %s is listed as id %d; the order of the list gives it %d, as in Hugging Face's library", jsonFile, defect.Printable(a.Content), listed, id))
+			d.moved = append(d.moved, fmt.Sprintf("%s as %d instead of %d", defect.Printable(a.Content), listed, id))
 		}
 		a.ID, next = id, max(next, id+1)
 		if old := d.addedAs(a.Content); old != nil { // listed twice: the last counts
 			*old = a
 			continue
 		}
-		d.Added = append(d.Added, a)
-		d.index.added[a.Content] = len(d.Added) - 1
+		d.append(a)
 	}
+	d.noteMoved(jsonFile)
 	for id, t := range d.Tokens {
 		if t == nil { // an id without a token: no text gives it
 			d.Tokens[id] = []byte{}
