@@ -208,7 +208,6 @@ func TestHostile(t *testing.T) {
 			h.others["tokenizer.json"], h.others["tokenizer.model"] = "", "x"
 		}, []string{"tokenizer.model", "ModelProto", "without its tokenizer converts without one"}},
 		{"a broken tokenizer", other("tokenizer.json", "{}"), []string{"tokenizer.json"}},
-		{"a tokenizer of another model", set("bos_token_id", 384), []string{"config.json", "384"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := goodCheckpoint(t)
