@@ -42,6 +42,9 @@ func (p *panel) descendBlock(from, to int) {
 		e, g, codes := p.e[r*p.stride:], p.g[r*p.stride:], p.codes[r*p.stride:]
 		grid, delta := p.grids[r], deltas[r*p.stride:][:kernel.Padded(n)]
 		clear(delta)
+		if p.choice != nil {
+			p.moveLevels(r, from, to, delta)
+		}
 		for i := from; i < to; i++ {
 			h := p.H[i*p.stride:]
 			value := p.want(r)[i] - e[i]

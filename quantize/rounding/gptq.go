@@ -97,7 +97,7 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		if p.step == 0 && !p.dst.Scheme.Short && !p.without.Has(StepRefit) { // levels are too far apart to refit
+		if p.step == 0 && !p.dst.Scheme.Short && !p.without.Has(StepRefit) { // descend moves levels
 			p.refit()
 		}
 		if !p.without.Has(StepDescent) {
@@ -124,6 +124,8 @@ type panel struct {
 	product     []float32 // (rows, stride), scratch for products
 	bytes       []uint8   // (cols)
 	fit         *leastSquares
+	factors     []float32    // (rows) of short scales
+	choice      *levelChoice // nil if levels stay as the search has chosen them
 }
 
 func newPanel(t target) *panel {
@@ -139,6 +141,9 @@ func newPanel(t target) *panel {
 		p.scale, p.min = append(p.scale, make([]uint16, groups)), append(p.min, make([]uint16, groups))
 	}
 	p.fit = newLeastSquares(p)
+	if s := t.dst.Scheme; s.Short && !t.without.Has(StepRefit) {
+		p.factors, p.choice = make([]float32, PanelRows), newLevelChoice(s.Group)
+	}
 	return p
 }
 
@@ -165,6 +170,9 @@ func (p *panel) begin(first int) error {
 		}
 		copy(p.scale[r], p.search.scale)
 		copy(p.min[r], p.search.min)
+		if p.choice != nil {
+			p.factors[r] = p.search.short.factor
+		}
 		p.grids[r].set(p.scale[r], p.min[r])
 	}
 	return nil

@@ -17,6 +17,7 @@ var roundSchemes = []struct {
 	cols   int
 }{
 	{"int4/g32", 128}, {"int4/g32/asym", 128}, {"int5/g64", 256}, {"int8/row", 80}, {"int4/g32", 72}, {"int3/g32/asym", 72}, {"int4/g32", 300},
+	{"int4/g16/s4", 160}, {"int5/g16/s4", 72},
 }
 
 // newTarget returns rows of random weights to be rounded for a correlated input.
@@ -205,7 +206,7 @@ func TestEachStepLowersTheLoss(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
 	const rows, cols = 100, 256
-	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g64"} {
+	for _, text := range []string{"int4/g32", "int4/g32/asym", "int3/g64", "int4/g16/s4"} {
 		in := newTarget(t, rows, cols, text)
 		src := quantizetest.Weights(rows, cols, cols)
 		lossAfter := func(fill func(dst *qtensor.Matrix) error) float64 {

@@ -30,14 +30,18 @@ func newGrid(s qtensor.Scheme, cols int) *grid {
 // set sets the scales and minima, given as float16 bits.
 func (g *grid) set(scale, min []uint16) {
 	for i, b := range scale {
-		g.scale[i] = qtensor.FromFloat16(b)
-		g.inverse[i] = 0
-		if g.scale[i] != 0 {
-			g.inverse[i] = 1 / g.scale[i]
-		}
+		g.setScale(i, qtensor.FromFloat16(b))
 		if g.scheme.Asym {
 			g.min[i] = qtensor.FromFloat16(min[i])
 		}
+	}
+}
+
+// setScale sets the scale of a group.
+func (g *grid) setScale(group int, scale float32) {
+	g.scale[group], g.inverse[group] = scale, 0
+	if scale != 0 {
+		g.inverse[group] = 1 / scale
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 // A shortSearch is the memory of a search for scales of 4 bits.
 type shortSearch struct {
 	best, tried []uint8 // (groups): the level of each group, with the best factor and another
+	factor      float32 // the best one
 }
 
 // The factors to try, in those whose largest level is just enough for the row's largest value. A
@@ -39,6 +40,7 @@ func (s *scaleSearch) shortRow(x []float32) error {
 	if factor == 0 && most > 1 {
 		return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxFloat16)
 	}
+	s.short.factor = factor
 	l := s.scheme.ShortLevels()
 	for g := range s.scale {
 		lo, hi := s.scheme.Span(g, len(x))
