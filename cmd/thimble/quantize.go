@@ -99,11 +99,12 @@ than half as much. int8/row@4.5 is such a scheme, of 4.5 bits per weight in the
 file and 8 in memory; --max-resident SIZE bounds the latter.
 
 --tune TOKENS goes on after rounding: it changes the scales, minima, norm gains
-and biases, while all codes stay, so that the logits come closer to those of the
-source on the calibration text. It takes as many tokens of that text, of which it
-holds out an eighth, at most 8 pieces, and keeps the values that are best on
-those. The size, the types and what runs the file stay the same; norms and biases
-are stored as f32. Use 16384 tokens or more of text like the model's future input.
+and biases, while all codes and scales of 4 bits stay, so that the logits come
+closer to those of the source on the calibration text. It takes as many tokens
+of that text, of which it holds out an eighth, at most 8 pieces, and keeps the
+values that are best on those. The size, the types and what runs the file stay
+the same; norms and biases are stored as f32. Use 16384 tokens or more of text
+like the model's future input.
 
 --shard I/N divides a run without calibration among N machines that share a
 folder: each rounds its share of the matrices into OUT.shard-I-of-N, and
