@@ -53,7 +53,7 @@ const (
 	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value gets the last code
 	StepCorrection = "correction" // of the weights, for what was quantized upstream
-	StepRefit      = "refit"      // of the scales to the codes
+	StepRefit      = "refit"      // of the scales to the codes; of short scales, moves of their levels
 	StepDescent    = "descent"    // of the loss, one code at a time
 )
 
