@@ -17,7 +17,7 @@ func newLevelChoice(columns int) *levelChoice {
 // moveLevels chooses again the level of each group that lies in the columns [from, to), with its
 // codes, while all other values are fixed: that with the least loss e H e^T. The first choice
 // (scaleSearch) knew neither the feedback nor the products of different columns. It updates e,
-// and g in these columns, and adds what it subtracts from e to deltas.
+// and g in these columns, and adds what it subtracts from e to delta.
 func (p *panel) moveLevels(r, from, to int, delta []float32) {
 	s, grid := p.dst.Scheme, p.grids[r]
 	e, g := p.e[r*p.stride:], p.g[r*p.stride:]
