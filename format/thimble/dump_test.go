@@ -242,13 +242,16 @@ func TestLiteralReader(t *testing.T) {
 	for _, kind := range []string{"sym", "asym", "s4"} {
 		for bits := 2; bits <= 8; bits++ {
 			for _, group := range []int{0, 8, 24} {
+				if kind == "s4" && group == 0 { // it needs groups
+					continue
+				}
 				c := tiny()
 				c.Spec.Hidden, c.Spec.FFN = 20, 29
 				c.Tensors = nil
 				for i, s := range c.Spec.Slots() {
 					e := Entry{Name: s.Name, Scheme: qtensor.Scheme{Kind: qtensor.Kind(i % 3)}, Rows: s.Rows, Cols: s.Cols}
 					if s.Rows > 1 && i%5 > 0 {
-						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4" && group > 0}
+						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4"}
 					}
 					c.Tensors = append(c.Tensors, e)
 				}

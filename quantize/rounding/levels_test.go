@@ -8,6 +8,7 @@ import (
 
 // Moving levels lowers the loss further than moving codes alone, whatever the row.
 func TestMovedLevelsLowerTheLoss(t *testing.T) {
+	skipQuality(t)
 	const rows, cols = 24, 160
 	for _, text := range []string{"int3/g16/s4", "int4/g16/s4", "int5/g32/s4"} {
 		total := func(move bool) (sum float64) {

@@ -32,6 +32,7 @@ func meanError(t *testing.T, src *qtensor.Matrix, text string, power []float32) 
 // of log2 of the error. In groups of 16, short scales save a seventh of a bit or more against
 // float16 scales in groups of 64 or 32.
 func TestShortScalesSaveBits(t *testing.T) {
+	skipQuality(t)
 	src := quantizetest.Weights(60, 576, 4)
 	power := make([]float32, 576)
 	for i := range power {
@@ -56,6 +57,7 @@ func TestShortScalesSaveBits(t *testing.T) {
 // The search finds the factor and the levels with the least error of all factors from half to
 // twice what the largest value needs, or nearly.
 func TestShortSearchIsNearlyBest(t *testing.T) {
+	skipQuality(t)
 	src := quantizetest.Weights(20, 96, 5)
 	power := ones(96)
 	for _, text := range []string{"int2/g16/s4", "int4/g16/s4", "int5/g16/s4", "int8/g32/s4"} {
