@@ -15,9 +15,12 @@ func Bytes(s qtensor.Scheme, rows, cols int, drift bool) int64 {
 	if drift {
 		all += 28*n*n + values // Drift and its transpose, L three times, and the changes
 	}
-	unknowns := int64(s.Groups(cols))
-	if s.Asym {
+	unknowns := int64(s.Groups(cols)) // of a refit
+	switch {
+	case s.Asym:
 		unknowns *= 2
+	case s.Short:
+		unknowns = 0
 	}
 	panel := PanelRows * (7*4*n + 8*unknowns*(unknowns+1) + 16*unknowns + 4*int64(kernel.Padded(s.Columns(cols))))
 	return all + int64(parallel.Workers())*(panel+8*unknowns*unknowns)

@@ -97,7 +97,7 @@ func roundPanels(ctx context.Context, t target) error {
 			return err
 		}
 		p.sweep()
-		if p.step == 0 && !p.dst.Scheme.Short && !p.without.Has(StepRefit) { // descend moves levels
+		if p.fit != nil {
 			p.refit()
 		}
 		if !p.without.Has(StepDescent) {
@@ -120,12 +120,12 @@ type panel struct {
 	e           []float32  // (rows, stride), target minus value, in natural order
 	g           []float32  // (rows, stride), e H
 
-	ahead, errs []float32 // (rows, cols) of the sweep, in its order
-	product     []float32 // (rows, stride), scratch for products
-	bytes       []uint8   // (cols)
-	fit         *leastSquares
-	factors     []float32    // (rows) of short scales
-	choice      *levelChoice // nil if levels stay as the search has chosen them
+	ahead, errs []float32     // (rows, cols) of the sweep, in its order
+	product     []float32     // (rows, stride), scratch for products
+	bytes       []uint8       // (cols)
+	fit         *leastSquares // nil without a refit
+	factors     []float32     // (rows) of short scales
+	choice      *levelChoice  // nil if levels stay as the search has chosen them
 }
 
 func newPanel(t target) *panel {
@@ -140,9 +140,12 @@ func newPanel(t target) *panel {
 		p.grids = append(p.grids, newGrid(t.dst.Scheme, t.dst.Cols))
 		p.scale, p.min = append(p.scale, make([]uint16, groups)), append(p.min, make([]uint16, groups))
 	}
-	p.fit = newLeastSquares(p)
-	if s := t.dst.Scheme; s.Short && !t.without.Has(StepRefit) {
+	switch s := t.dst.Scheme; {
+	case t.step > 0 || t.without.Has(StepRefit):
+	case s.Short: // levels are too far apart to refit, descend moves them
 		p.factors, p.choice = make([]float32, PanelRows), newLevelChoice(s.Group)
+	default:
+		p.fit = newLeastSquares(p)
 	}
 	return p
 }

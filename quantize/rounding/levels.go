@@ -4,14 +4,12 @@ import "thimble/internal/qtensor"
 
 // A levelChoice is the memory for choosing the level of one group of short scales.
 type levelChoice struct {
-	codes, best   []float32 // (columns of the group), minus zero
-	values, chose []float32 // of codes and best
-	g             []float32 // e H in the columns of the group, while codes change
+	codes, best []float32 // (columns of the group), minus zero
+	g           []float32 // e H in the columns of the group, while codes change
 }
 
 func newLevelChoice(columns int) *levelChoice {
-	floats := func() []float32 { return make([]float32, columns) }
-	return &levelChoice{floats(), floats(), floats(), floats(), floats()}
+	return &levelChoice{make([]float32, columns), make([]float32, columns), make([]float32, columns)}
 }
 
 // moveLevels chooses again the level of each group that lies in the columns [from, to), with its
@@ -33,8 +31,9 @@ func (p *panel) moveLevels(r, from, to int, delta []float32) {
 		p.scale[r][group], _ = qtensor.ToFloat16(scale)
 		grid.setScale(group, scale)
 		for i := lo; i < hi; i++ {
-			step := p.choice.chose[i-lo] - (p.want(r)[i] - e[i])
-			p.codes[r*p.stride+i] = p.choice.best[i-lo]
+			c := p.choice.best[i-lo]
+			step := float32(scale*c) - (p.want(r)[i] - e[i])
+			p.codes[r*p.stride+i] = c
 			if step == 0 {
 				continue
 			}
@@ -48,7 +47,7 @@ func (p *panel) moveLevels(r, from, to int, delta []float32) {
 }
 
 // level returns the scale with the least loss for a group, the columns [lo, hi) of row r, and
-// whether that lowers the loss. Its codes and their values are then in p.choice.
+// whether that lowers the loss. p.choice.best then has its codes.
 func (p *panel) level(r, group, lo, hi int) (scale float32, changed bool) {
 	c, n := p.choice, hi-lo
 	least := float32(0)
@@ -57,7 +56,6 @@ func (p *panel) level(r, group, lo, hi int) (scale float32, changed bool) {
 		if gain := p.tryLevel(r, s, lo, hi); gain < least {
 			least, scale, changed = gain, s, true
 			copy(c.best[:n], c.codes)
-			copy(c.chose[:n], c.values)
 		}
 	}
 	return scale, changed
@@ -77,8 +75,7 @@ func (p *panel) tryLevel(r int, s float32, lo, hi int) (change float32) {
 		h := p.H[(lo+i)*p.stride+lo:][:hi-lo]
 		value := want[lo+i] - e[lo+i]
 		c.codes[i] = code(value+g[i]/h[i], inverse, grid.bottom, grid.top)
-		c.values[i] = float32(s * c.codes[i])
-		step := c.values[i] - value
+		step := float32(s*c.codes[i]) - value
 		change += float32(step * (float32(step*h[i]) - 2*g[i]))
 		for j := i; j < len(g); j++ {
 			g[j] -= float32(step * h[j])

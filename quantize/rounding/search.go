@@ -36,7 +36,9 @@ func newScaleSearch(scheme qtensor.Scheme, power []float32, plain bool) *scaleSe
 	groups := scheme.Groups(len(power))
 	s := &scaleSearch{scheme: scheme, plain: plain, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 	s.divisors()
-	s.short.best, s.short.tried = make([]uint8, groups), make([]uint8, groups)
+	if scheme.Short {
+		s.short.best, s.short.tried = make([]uint8, groups), make([]uint8, groups)
+	}
 	return s
 }
 
