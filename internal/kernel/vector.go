@@ -61,16 +61,31 @@ func TransposeShort(dst []float32, ldd int, src []byte, stride, n int, table *[1
 	check(ldd >= 0 && len(dst) >= (n-1)*ldd+lanes, "TransposeShort: dst")
 	check(stride >= 0 && len(src) >= (lanes-1)*stride+bytes, "TransposeShort: src")
 	whole := 0
-	if best.transposeShort != nil && n >= 8 {
-		whole = n / 8 * 8
-		best.transposeShort(&dst[0], ldd, &src[0], &src[bytes-4], stride, whole, &table[0])
-	}
-	for r := range lanes {
-		row := src[r*stride:][:bytes]
-		var factor [1]float32
-		fromF16Portable(factor[:], row[bytes-2:])
-		for k := whole; k < n; k++ {
-			dst[k*ldd+r] = factor[0] * table[row[k/2]>>(k%2*4)&15]
+	if best.transposeShort != nil {
+		if whole = n / 8 * 8; whole > 0 {
+			best.transposeShort(&dst[0], ldd, &src[0], &src[bytes-4], stride, whole, &table[0])
 		}
+	}
+	for r := 0; r < lanes && whole < n; r++ {
+		fromShort(dst[r:], ldd, src[r*stride:][:bytes], whole, n, table)
+	}
+}
+
+// FromShort widens a row of short scales; see TransposeShort. It panics unless src has
+// ShortBytes(len(dst)) bytes.
+func FromShort(dst []float32, src []byte, table *[16]float32) {
+	check(len(dst) == 0 || len(src) == ShortBytes(len(dst)), "FromShort")
+	fromShort(dst, 1, src, 0, len(dst), table)
+}
+
+// fromShort writes the scales of groups [from, to) of a row to dst[k*step].
+func fromShort(dst []float32, step int, row []byte, from, to int, table *[16]float32) {
+	if from == to {
+		return
+	}
+	var factor [1]float32
+	fromF16Portable(factor[:], row[len(row)-2:])
+	for k := from; k < to; k++ {
+		dst[k*step] = factor[0] * table[row[k/2]>>(k%2*4)&15]
 	}
 }

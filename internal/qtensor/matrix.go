@@ -208,7 +208,7 @@ func (d *Reader) Factors(m *Matrix, r int) (scale, min []float32) {
 	groups := m.Scheme.Groups(m.Cols)
 	d.scale, d.offset = grow(d.scale, groups), grow(d.offset, groups)
 	if m.Scheme.Short {
-		m.Scheme.readShort(d.scale, m.planeRow(m.Scales, r))
+		kernel.FromShort(d.scale, m.planeRow(m.Scales, r), m.Scheme.ShortLevels())
 	} else {
 		m.widenFactors(d.scale, m.Scales, m.Scales32, r)
 	}
@@ -277,7 +277,8 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 	groups := s.Groups(m.Cols)
 	d.scaleBits, d.minBits = grow(d.scaleBits, groups), grow(d.minBits, groups)
 	d.codes = grow(d.codes, m.Cols)
-	if l := m.Scheme.Layout; l != nil && l.scales == nil {
+	switch l := m.Scheme.Layout; {
+	case l != nil && l.scales == nil:
 		for g := range groups {
 			block := row[g*l.Bytes:][:l.Bytes]
 			l.unpack(d.codes[g*l.Cols:][:l.Cols], block)
@@ -286,30 +287,22 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 				d.minBits[g] = l.float16Bits(block, 1)
 			}
 		}
-		return d.codes, d.scaleBits, d.minBits
-	} else if l != nil {
-		d.blocks(l, m.Cols, row)
-		for g := range groups { // they were float16 numbers, of any sign
+	case l != nil || s.Short:
+		d.integers(m, r, row)
+		for g := range groups { // they are float16 numbers, of any sign
 			d.scaleBits[g], _ = ToFloat16(d.scale[g])
 			if s.Asym {
 				d.minBits[g], _ = ToFloat16(d.offset[g])
 			}
 		}
-		return d.codes, d.scaleBits, d.minBits
-	}
-	kernel.UnpackPlanes(d.codes, row, s.Bits)
-	if s.Short {
-		d.Factors(m, r)
-		for g, v := range d.scale {
-			d.scaleBits[g], _ = ToFloat16(v)
-		}
-		return d.codes, d.scaleBits, d.minBits
-	}
-	scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
-	for g := range groups {
-		d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
-		if s.Asym {
-			d.minBits[g] = binary.LittleEndian.Uint16(minRow[2*g:])
+	default:
+		kernel.UnpackPlanes(d.codes, row, s.Bits)
+		scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
+		for g := range groups {
+			d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
+			if s.Asym {
+				d.minBits[g] = binary.LittleEndian.Uint16(minRow[2*g:])
+			}
 		}
 	}
 	return d.codes, d.scaleBits, d.minBits

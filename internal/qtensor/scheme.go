@@ -236,11 +236,11 @@ func (s Scheme) rowBytes(cols int) int {
 
 // ScaleBytes returns the length of a row of Scales of cols columns.
 func (s Scheme) ScaleBytes(cols int) int {
-	if n := s.Groups(cols); !s.Short || n == 0 {
-		return 2 * n
-	} else {
+	n := s.Groups(cols)
+	if s.Short && n > 0 {
 		return kernel.ShortBytes(n)
 	}
+	return 2 * n
 }
 
 // Size returns the size in bytes of a stored (rows, cols) matrix: the sum of Sizes, or what its

@@ -3,12 +3,13 @@ package qtensor
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // A row of short scales has a float16 factor F, and for each group a code of 4 bits that stands
 // for F times a number of ShortLevels. kernel.TransposeShort has the order of bytes.
 //
-// Products of F and a level are float16 numbers, because shortFactor gives F few bits. So all
+// Products of F and a level are float16 numbers, because ShortFactor gives F few bits. So all
 // that reads or chooses float16 scales serves short ones too.
 
 // ShortLevels returns the levels by code. Up to 4 bits, it pays to choose the side of zero that
@@ -40,20 +41,17 @@ const (
 
 // ShortFactor returns the largest factor that is not above x, or the least one.
 func ShortFactor(x float32) float32 {
-	_, exp := math.Frexp(float64(x))
-	unit := math.Ldexp(1, max(exp-factorBits, factorLeast))
+	unit := factorUnit(x)
 	return float32(max(math.Floor(float64(x)/unit), 1) * unit)
 }
 
 // NextShortFactor returns the smallest factor above f, which is one.
-func NextShortFactor(f float32) float32 {
-	_, exp := math.Frexp(float64(f))
-	return f + float32(math.Ldexp(1, max(exp-factorBits, factorLeast)))
-}
+func NextShortFactor(f float32) float32 { return f + float32(factorUnit(f)) }
 
-// isFactor reports whether x can be a factor.
-func isFactor(x float32) bool {
-	return x == ShortFactor(x) && x <= MaxFloat16
+// factorUnit returns the distance of factors as large as x.
+func factorUnit(x float32) float64 {
+	_, exp := math.Frexp(float64(x))
+	return math.Ldexp(1, max(exp-factorBits, factorLeast))
 }
 
 // setShort stores the float16 bits of scales, each a level of a common factor or zero, in row.
@@ -93,14 +91,11 @@ func (s Scheme) commonFactor(scales []uint16) (factor float32, ok bool) {
 	}
 	for _, l := range s.ShortLevels() {
 		f := most / l
-		ok := f > 0 && isFactor(f) && float32(f*l) == most
-		for _, b := range scales {
-			if !ok {
-				break
-			}
-			_, ok = s.level(FromFloat16(b), f)
+		between := func(b uint16) bool {
+			_, exact := s.level(FromFloat16(b), f)
+			return !exact
 		}
-		if ok {
+		if f > 0 && f <= MaxFloat16 && f == ShortFactor(f) && !slices.ContainsFunc(scales, between) {
 			return f, true
 		}
 	}
@@ -121,12 +116,4 @@ func (s Scheme) level(scale, factor float32) (code uint8, exact bool) {
 		}
 	}
 	return code, least == 0 || scale == 0
-}
-
-// readShort writes the scales in row to dst, (groups).
-func (s Scheme) readShort(dst []float32, row []byte) {
-	factor, l := FromFloat16(binary.LittleEndian.Uint16(row[len(row)-2:])), s.ShortLevels()
-	for g := range dst {
-		dst[g] = float32(factor * l[row[g/2]>>(g%2*4)&15])
-	}
 }

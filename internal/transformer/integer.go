@@ -239,15 +239,15 @@ func (w *worker) panelCodes(in *quantizedInput, m *qtensor.Matrix, r, i int) []u
 // loadFactors sets lanes factors in each segment to those of n rows of m, whose kind is Int, from
 // row r on. The other lanes are unspecified.
 func (w *worker) loadFactors(in *quantizedInput, m *qtensor.Matrix, r, n, lanes int) {
-	groups := len(in.segments)
+	groups, whole := len(in.segments), in.sameGroups && n == lanes && lanes == kernel.StoredLanes()
 	switch {
 	case in.sameGroups && m.Scales32 != nil && r%lanes == 0:
 		copyFactors(w.scales, m, m.Scales32, r, lanes)
 		copyFactors(w.mins, m, m.Mins32, r, lanes)
-	case in.sameGroups && m.Scheme.Short && n == lanes && lanes == kernel.StoredLanes():
+	case whole && m.Scheme.Short:
 		bytes := m.Scheme.ScaleBytes(m.Cols)
 		kernel.TransposeShort(w.scales, lanes, m.Scales[bytes*r:], bytes, groups, m.Scheme.ShortLevels())
-	case in.sameGroups && m.Scales32 == nil && !m.Scheme.Short && n == lanes && lanes == kernel.StoredLanes():
+	case whole && m.Scales32 == nil:
 		kernel.TransposeF16(w.scales, lanes, m.Scales[2*groups*r:], 2*groups, groups)
 		if w.mins != nil {
 			kernel.TransposeF16(w.mins, lanes, m.Mins[2*groups*r:], 2*groups, groups)
@@ -319,16 +319,11 @@ func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 	}
 	v := &w.integers
 	v.Codes = m.Codes[r*v.Stride : (r+n)*v.Stride]
-	groups := len(in.segments)
-	if m.Scheme.Short {
-		bytes := m.Scheme.ScaleBytes(m.Cols)
-		v.Scales = w.scales[:cap(w.scales)]
-		return kernel.MulVector(p.y.data[r:r+n], v, kernel.Factors{Short: m.Scales[bytes*r : bytes*(r+n)], Table: m.Scheme.ShortLevels()}, kernel.Factors{}, &in.stored)
-	}
-	scales, ok := vectorFactors(m.Scales, m.Scales32, groups, r, n)
+	v.Scales = w.scales[:cap(w.scales)]
+	scales, ok := vectorFactors(m, m.Scales, m.Scales32, r, n)
 	var mins kernel.Factors
 	if m.Scheme.Asym {
-		mins, _ = vectorFactors(m.Mins, m.Mins32, groups, r, n)
+		mins, _ = vectorFactors(m, m.Mins, m.Mins32, r, n)
 	}
 	if !ok {
 		return 0
@@ -336,16 +331,20 @@ func (w *worker) vectorProduct(in *quantizedInput, p product, r, n int) int {
 	return kernel.MulVector(p.y.data[r:r+n], v, scales, mins, &in.stored)
 }
 
-// vectorFactors returns the factors of n rows from r on, given the planes of float16 and, if it
-// is not nil, of float32 numbers. ok is false if r is amid rows that the latter has together.
-func vectorFactors(plane []byte, wide []float32, groups, r, n int) (f kernel.Factors, ok bool) {
-	if wide == nil {
-		f.F16 = plane[2*groups*r : 2*groups*(r+n)]
-		return f, true
+// vectorFactors returns the factors of n rows of m from r on, given a plane of m and, if it is not
+// nil, that of float32 numbers. ok is false if r is amid rows that the latter has together.
+func vectorFactors(m *qtensor.Matrix, plane []byte, wide []float32, r, n int) (f kernel.Factors, ok bool) {
+	if wide != nil {
+		groups, whole := m.Scheme.Groups(m.Cols), n/qtensor.FactorRows*qtensor.FactorRows
+		f.F32 = wide[groups*r:][:groups*whole]
+		return f, r%qtensor.FactorRows == 0 && kernel.StoredLanes() == qtensor.FactorRows
 	}
-	whole := n / qtensor.FactorRows * qtensor.FactorRows
-	f.F32 = wide[groups*r:][:groups*whole]
-	return f, r%qtensor.FactorRows == 0 && kernel.StoredLanes() == qtensor.FactorRows
+	bytes := m.Scheme.ScaleBytes(m.Cols)
+	rows := plane[bytes*r : bytes*(r+n)]
+	if m.Scheme.Short {
+		return kernel.Factors{Short: rows, Table: m.Scheme.ShortLevels()}, true
+	}
+	return kernel.Factors{F16: rows}, true
 }
 
 // loadStored sets the codes and factors of w.integers to n rows of m, from row r on. The
