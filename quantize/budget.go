@@ -103,13 +103,6 @@ func (b *Budget) Check() error {
 	return nil
 }
 
-// Wider reports whether every scheme of b takes more bits per weight than s, in rows of many
-// columns. Schemes with a rate, which take as much as is left, do not.
-func (b *Budget) Wider(s Scheme) bool {
-	const cols = 4096
-	return !slices.ContainsFunc(b.Schemes, func(x Scheme) bool { return x.Rate > 0 || x.BitsPerWeight(cols) <= s.BitsPerWeight(cols) })
-}
-
 // Measured reports whether b limits divergence, which must be measured.
 func (b *Budget) Measured() bool { return b.KL != 0 || b.Top1 != 0 }
 

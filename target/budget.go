@@ -140,7 +140,7 @@ func (f *File) narrower(b *quantize.Budget, r *quantize.Recipe) (example string)
 		with := *b
 		with.Schemes, _ = words.Schemes(names)
 		completed, err := f.Complete(&with, false)
-		if err != nil || len(completed.Schemes) < len(names) || !b.Wider(with.Schemes[0]) {
+		if err != nil || len(completed.Schemes) < len(names) || !wider(b.Schemes, with.Schemes[0]) {
 			break
 		}
 		least, bytes, err := f.smallest(completed, r)
@@ -158,6 +158,14 @@ func (f *File) narrower(b *quantize.Budget, r *quantize.Recipe) (example string)
 		}
 	}
 	return example
+}
+
+// wider reports whether all schemes take more bits per weight than s. Those with a rate, which
+// take as much as is left, do not.
+func wider(all []qtensor.Scheme, s qtensor.Scheme) bool {
+	return !slices.ContainsFunc(all, func(x qtensor.Scheme) bool {
+		return x.Rate > 0 || x.BitsPerWeight(nominal) <= s.BitsPerWeight(nominal)
+	})
 }
 
 // MostBits returns the bits per weight of the plan in which every matrix that b chooses for has

@@ -431,22 +431,11 @@ func (c *Config) Strings(key string, n int) []string {
 
 // TokenIDs reads a token id or a list of them, or nil if the key is absent. An id outside the
 // vocabulary is no token's, as -1 in old configs: it is ignored, with a note.
-func (c *Config) TokenIDs(key string, vocab int) []int {
-	v := c.Value(key)
-	list, ok := v.([]any)
-	if v != nil && !ok {
-		list = []any{v}
-	}
-	var ids []int
-	for _, v := range list {
-		id, ok := Whole(v)
-		switch {
-		case !ok:
-			c.Fail(key, "want token ids, found %s", Show(v))
-			return nil
-		case id < 0 || id >= vocab:
+func (c *Config) TokenIDs(key string, vocab int) (ids []int) {
+	for _, id := range c.wholes(key, "token ids", math.MinInt) {
+		if id < 0 || id >= vocab {
 			c.Note(fmt.Sprintf("%s: %s %d is outside the vocabulary of %d: ignored, as in transformers", filepath.Base(c.File), c.path+key, id, vocab))
-		default:
+		} else {
 			ids = append(ids, id)
 		}
 	}
@@ -454,22 +443,24 @@ func (c *Config) TokenIDs(key string, vocab int) []int {
 }
 
 // Counts reads a whole number of 0 or more, or a list of them.
-func (c *Config) Counts(key, what string) []int {
+func (c *Config) Counts(key, what string) []int { return c.wholes(key, what, 0) }
+
+// wholes reads a whole number, or a list of them, which must be at least least.
+func (c *Config) wholes(key, what string, least int) (all []int) {
 	v := c.Value(key)
 	list, ok := v.([]any)
 	if v != nil && !ok {
 		list = []any{v}
 	}
-	var ids []int
 	for _, v := range list {
-		id, ok := Whole(v)
-		if !ok || id < 0 {
+		n, ok := Whole(v)
+		if !ok || n < least {
 			c.Fail(key, "want %s, found %s", what, Show(v))
 			return nil
 		}
-		ids = append(ids, id)
+		all = append(all, n)
 	}
-	return ids
+	return all
 }
 
 // Object reads an object, whose keys must be understood too, or nil if the key is

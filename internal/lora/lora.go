@@ -231,28 +231,13 @@ func (a *Adapter) ownNames(weights map[string]*checkpoint.Tensor) (own func(stri
 	}
 	for cut := range 5 {
 		for _, prefix := range []string{"", "model.", "transformer."} {
-			own := func(name string) string {
-				for _, w := range wrapped {
-					name = strings.ReplaceAll(name, w, "")
-				}
-				parts := strings.Split(name, ".")
-				if slices.Contains(parts, "layers") || slices.Contains(parts, "h") {
-					return prefix + strings.Join(parts[min(cut, len(parts)):], ".")
-				}
-				for i := range parts { // a module outside the blocks, such as the head
-					for _, p := range []string{"", prefix} {
-						if rest := p + strings.Join(parts[i:], "."); weights[rest+".weight"] != nil {
-							return rest
-						}
-					}
-				}
-				return name
+			own := func(name string) string { return renamed(name, prefix, cut, weights) }
+			if !a.fits(weights, own) {
+				continue
 			}
-			if a.fits(weights, own) {
-				for _, name := range slices.Sorted(maps.Keys(a.modules)) {
-					if own(name) != name {
-						return own, fmt.Sprintf(" (its %s taken for %s)", defect.Printable(name), defect.Printable(own(name)))
-					}
+			for _, name := range slices.Sorted(maps.Keys(a.modules)) {
+				if own(name) != name {
+					return own, fmt.Sprintf(" (its %s taken for %s)", defect.Printable(name), defect.Printable(own(name)))
 				}
 			}
 		}
@@ -260,14 +245,36 @@ func (a *Adapter) ownNames(weights map[string]*checkpoint.Tensor) (own func(stri
 	return same, ""
 }
 
+// renamed returns the name of a module without what wraps it, and with a prefix in place of its
+// first cut parts. A module outside the blocks, such as the head, has the longest rest of its
+// name that is a weight's.
+func renamed(name, prefix string, cut int, weights map[string]*checkpoint.Tensor) string {
+	for _, w := range wrapped {
+		name = strings.ReplaceAll(name, w, "")
+	}
+	parts := strings.Split(name, ".")
+	if slices.Contains(parts, "layers") || slices.Contains(parts, "h") {
+		return prefix + strings.Join(parts[min(cut, len(parts)):], ".")
+	}
+	for i := range parts {
+		for _, p := range []string{"", prefix} {
+			if rest := p + strings.Join(parts[i:], "."); weights[rest+".weight"] != nil {
+				return rest
+			}
+		}
+	}
+	return name
+}
+
 // fits reports whether own gives every module of the adapter a weight of its own.
 func (a *Adapter) fits(weights map[string]*checkpoint.Tensor, own func(string) string) bool {
 	seen := map[string]bool{}
 	for name := range a.modules {
-		if at := own(name); weights[at+".weight"] == nil || seen[at] {
+		at := own(name)
+		if weights[at+".weight"] == nil || seen[at] {
 			return false
 		}
-		seen[own(name)] = true
+		seen[at] = true
 	}
 	return true
 }

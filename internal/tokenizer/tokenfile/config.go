@@ -79,6 +79,21 @@ func (d *draft) apply(f *fields) error {
 	return d.setTemplate(f.take("chat_template"))
 }
 
+// applyEnds is apply for a tokenizer without a post-processor: it also puts BOS before every text
+// and EOS after it, if these are wanted and exist.
+func (d *draft) applyEnds(f *fields, before, after bool) error {
+	if err := d.apply(f); err != nil {
+		return err
+	}
+	if before && d.BOS >= 0 {
+		d.Prefix = []uint32{uint32(d.BOS)}
+	}
+	if after && d.EOS >= 0 {
+		d.Suffix = []uint32{uint32(d.EOS)}
+	}
+	return nil
+}
+
 // prefixesSpace reports whether d adds a space before a text.
 func (d *draft) prefixesSpace() bool {
 	for _, s := range d.Steps {

@@ -69,14 +69,8 @@ func readLlama(files Files) (*draft, error) {
 	if config.err != nil {
 		return nil, config.err
 	}
-	if err := d.apply(config); err != nil {
+	if err := d.applyEnds(config, before, after); err != nil {
 		return nil, err
-	}
-	if before && d.BOS >= 0 {
-		d.Prefix = []uint32{uint32(d.BOS)}
-	}
-	if after && d.EOS >= 0 {
-		d.Suffix = []uint32{uint32(d.EOS)}
 	}
 	for len(d.Scores) < len(d.Tokens) { // the added tokens
 		d.Scores, d.Kinds = append(d.Scores, 0), append(d.Kinds, tokenizer.KindUserDefined)

@@ -76,14 +76,8 @@ func ParseVocabulary(vocab, merges []byte, files Files) (*tokenizer.Data, error)
 	if err := d.addOthers(config, files); err != nil {
 		return nil, err
 	}
-	if err := d.apply(config); err != nil {
+	if err := d.applyEnds(config, before, after); err != nil {
 		return nil, err
-	}
-	if before && d.BOS >= 0 {
-		d.Prefix = []uint32{uint32(d.BOS)}
-	}
-	if after && d.EOS >= 0 {
-		d.Suffix = []uint32{uint32(d.EOS)}
 	}
 	return &d.Data, d.Check()
 }
