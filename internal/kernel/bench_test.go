@@ -80,7 +80,8 @@ func BenchmarkRows(b *testing.B) {
 		{"Unpack2", func() { Unpack(codes, packed[:n/4], 2, 0, false) }},
 		{"Unpack4", func() { Unpack(codes, packed[:n/2], 4, 0, false) }},
 		{"Bounds", func() { Bounds(x) }},
-		{"GridErrors", func() { GridErrors(&errors, x, y, &scale, &scale, -8, 7) }}, // of 24 scales
+		{"GridErrors16", func() { GridErrors(errors[:16], x, y, scale[:16], scale[:16], -8, 7) }},
+		{"GridErrors24", func() { GridErrors(errors[:], x, y, scale[:], scale[:], -8, 7) }},
 		{"GridCodes", func() { GridCodes(codes, score, 0, 3, -8, 7, 8) }},
 		{"DotRowsF32", func() { DotRows(z[:6], x, stored, F32) }}, // 6 multiply-adds per element
 		{"DotRowsF16", func() { DotRows(z[:6], x, stored, F16) }},

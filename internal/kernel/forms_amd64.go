@@ -51,7 +51,9 @@ var avx2 = &form{
 	split:        [3]func(dst, src []uint8, shift uint, or bool){split1AVX2, split2AVX2, split4AVX2},
 	affine:       affineAVX2,
 	gridScales:   gridScalesAVX2,
-	gridErrors:   gridErrorsAVX2,
+	gridErrors16: gridErrors16AVX2,
+	gridErrors24: gridErrors24AVX2,
+	gridDescents: gridDescentsAVX2,
 	gridCodes:    gridCodesAVX2,
 	bounds:       boundsAVX2,
 	rangeErrors:  rangeErrorsAVX2,
@@ -95,6 +97,9 @@ var avx512 = func() *form {
 	f.fromF16 = fromF16AVX512
 	f.fromBF16 = fromBF16AVX512
 	f.affine = affineAVX512
+	f.gridErrors16 = gridErrors16AVX512
+	f.gridErrors24 = gridErrors24AVX512
+	f.gridDescents = gridDescentsAVX512
 	f.dotRows = (&dotting{12, [3]dotFunc{dotF32x12AVX512, dotF16x12AVX512, dotBF16x12AVX512}, [3]dotFunc{dotF32x1AVX512, dotF16x1AVX512, dotBF16x1AVX512}}).dot
 	return &f
 }()

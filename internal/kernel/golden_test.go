@@ -48,7 +48,7 @@ func TestGolden(t *testing.T) {
 		h.dequantization(a, b, r)
 		scale, inverse := [Candidates]float32(a[:Candidates]), [Candidates]float32(b[:Candidates])
 		var errors [Candidates]float32
-		GridErrors(&errors, a[:99], b[:99], &scale, &inverse, -8, 7)
+		GridErrors(errors[:], a[:99], b[:99], scale[:], inverse[:], -8, 7)
 		h.put(errors[:]...)
 		h.check("GridErrors")
 		divisor := [Candidates]float32(a[Candidates:])

@@ -2,12 +2,20 @@ package kernel
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/x448/float16"
 )
 
-// Candidates is the number of scales that GridScales and GridErrors take at once.
-const Candidates = 24
+// GridScales and GridErrors take so many scales at once: Candidates, and GridErrors also one for
+// each level of short scales.
+const (
+	Candidates = 24
+	levels     = 16
+)
+
+// A gridErrorsFunc is GridErrors for a certain number of scales.
+type gridErrorsFunc func(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32)
 
 // GridScales sets each scale to most/divisor, rounded to float16 with ties to even, and
 // inverse to 1/scale. Both are 0 where float16 has zero or infinity. most must be finite, and
@@ -36,22 +44,40 @@ func gridScalesPortable(scale, inverse, divisor *[Candidates]float32, most float
 // integer, ties to even. The sum runs in ascending i and every operation is
 // rounded. The magnitudes of bottom and top are at most 2^22. A candidate whose
 // scale and inverse are 0 gets the error of storing zeros. GridErrors panics
-// unless x and power have the same length.
-func GridErrors(errors *[Candidates]float32, x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32) {
-	check(len(power) == len(x), "GridErrors")
-	best.gridErrors(errors, x, power, scale, inverse, bottom, top)
+// unless x and power have the same length, and there are Candidates or 16 errors, scales and
+// inverses.
+func GridErrors(errors, x, power, scale, inverse []float32, bottom, top float32) {
+	n := len(errors)
+	check(len(power) == len(x) && len(scale) == n && len(inverse) == n, "GridErrors")
+	switch n {
+	case levels:
+		best.gridErrors16(&errors[0], x, power, &scale[0], &inverse[0], bottom, top)
+	case Candidates:
+		best.gridErrors24(&errors[0], x, power, &scale[0], &inverse[0], bottom, top)
+	default:
+		panic("kernel: GridErrors takes 16 or 24 scales")
+	}
 }
 
-func gridErrorsPortable(errors *[Candidates]float32, x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32) {
-	var sums [Candidates]float32
+func gridErrors16Portable(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32) {
+	gridErrorsPortable(errors, x, power, scale, inverse, bottom, top, levels)
+}
+
+func gridErrors24Portable(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32) {
+	gridErrorsPortable(errors, x, power, scale, inverse, bottom, top, Candidates)
+}
+
+func gridErrorsPortable(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32, n int) {
+	sums := unsafe.Slice(errors, n)
+	clear(sums)
+	scales, inverses := unsafe.Slice(scale, n), unsafe.Slice(inverse, n)
 	for i, v := range x {
 		for l := range sums {
-			q := gridCode(v, 0, inverse[l], bottom, top)
-			d := v - float32(scale[l]*q)
+			q := gridCode(v, 0, inverses[l], bottom, top)
+			d := v - float32(scales[l]*q)
 			sums[l] += float32(power[i] * float32(d*d))
 		}
 	}
-	*errors = sums
 }
 
 // GridCodes sets each code to zero plus (x-low)*inverse, clamped to [bottom, top] and

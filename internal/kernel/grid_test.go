@@ -28,9 +28,11 @@ func TestGridErrors(t *testing.T) {
 					want[l] += float32(power[i] * float32(d*d))
 				}
 			}
-			var got [Candidates]float32
-			GridErrors(&got, x, power, &scale, &inverse, -8, 7)
-			same(t, fmt.Sprint(n), got[:], want[:])
+			for _, count := range []int{levels, Candidates} {
+				got := row(r, count)
+				GridErrors(got, x, power, scale[:count], inverse[:count], -8, 7)
+				same(t, fmt.Sprint(n), got, want[:count])
+			}
 		}
 	})
 }
@@ -112,6 +114,41 @@ func TestLeastAndLargest(t *testing.T) {
 			x = append(x, negative)
 			lo, hi := Bounds(x)
 			same(t, "zeros", []float32{lo, hi}, []float32{0, 0})
+		}
+	})
+}
+
+// A group's descent with each of 16 scales is that of a plain loop with one scale.
+func TestGridDescents(t *testing.T) {
+	eachForm(t, func(t *testing.T) {
+		for _, n := range []int{1, 2, 15, 16, 32, 40} {
+			r := seeded(n)
+			stride := n + r.IntN(3)
+			value, g, h := row(r, n), row(r, n), row(r, n*stride)
+			var scale, inverse, change [Descents]float32
+			for l := range scale {
+				scale[l] = float32(math.Ldexp(r.Float64()-0.5, r.IntN(6)-4))
+				inverse[l] = 1 / scale[l]
+			}
+			for i := range n {
+				h[i*stride+i] = 1 + r.Float32()
+			}
+			codes, memory := make([][Descents]float32, n), make([][Descents]float32, n)
+			GridDescents(&change, codes, memory, value, g, h[:(n-1)*stride+n], stride, &scale, &inverse, -8, 7)
+			for l, s := range scale {
+				want, left := float32(0), append([]float32(nil), g...)
+				for i, v := range value {
+					x := float64(float32((v + left[i]/h[i*stride+i]) * inverse[l]))
+					c := float32(math.RoundToEven(min(max(x, -8), 7))) + 0 // never -0
+					step := float32(s*c) - v
+					want += float32(step * (float32(step*h[i*stride+i]) - float32(2*left[i])))
+					for j := i + 1; j < n; j++ {
+						left[j] -= float32(step * h[i*stride+j])
+					}
+					same(t, fmt.Sprintf("%d columns, scale %d, code %d", n, l, i), codes[i][l:l+1], []float32{c})
+				}
+				same(t, fmt.Sprintf("%d columns, scale %d", n, l), change[l:l+1], []float32{want})
+			}
 		}
 	})
 }

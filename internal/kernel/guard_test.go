@@ -68,7 +68,9 @@ func TestBounds(t *testing.T) {
 			four := new([Ranges]float32)
 			RangeErrors(four, a, b, four, four, four, 1)
 			RangeSums(new([5][Ranges]float32), a, b, four, four, 1)
-			GridErrors(new([Candidates]float32), a, b, new([Candidates]float32), new([Candidates]float32), 0, 1)
+			for _, n := range []int{levels, Candidates} {
+				GridErrors(guardedRow(t, n), a, b, guardedRow(t, n), guardedRow(t, n), 0, 1)
+			}
 			round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
 			Round16(guardedCopy(t, make([]int16, n)), a, 1)
 			lanes := StoredLanes()

@@ -72,12 +72,13 @@ type form struct {
 
 	// split is Unpack for 1, 2 and 4 bits. len(src) is a multiple of 16.
 	split [3]func(dst, src []uint8, shift uint, or bool)
-	// gridScales, gridErrors and gridCodes are the functions of grid.go. gridCodes takes a
+	// gridScales, gridErrors16, gridErrors24 and gridCodes are the functions of grid.go. gridCodes takes a
 	// multiple of Block elements, and bounds a positive multiple of width.
-	gridScales func(scale, inverse, divisor *[Candidates]float32, most float32)
-	gridErrors func(errors *[Candidates]float32, x, power []float32, scale, inverse *[Candidates]float32, bottom, top float32)
-	gridCodes  func(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
-	bounds     func(x []float32) (lo, hi float32)
+	gridScales                 func(scale, inverse, divisor *[Candidates]float32, most float32)
+	gridErrors16, gridErrors24 gridErrorsFunc
+	gridDescents               gridDescentsFunc
+	gridCodes                  func(dst []uint8, x []float32, low, inverse, bottom, top float32, zero int32)
+	bounds                     func(x []float32) (lo, hi float32)
 	// rangeErrors and rangeSums are the functions of ranges.go.
 	rangeErrors func(errors *[Ranges]float32, x, power []float32, step, low, inverse *[Ranges]float32, top float32)
 	rangeSums   func(sums *[5][Ranges]float32, x, power []float32, low, inverse *[Ranges]float32, top float32)

@@ -4003,6 +4003,214 @@ check:
 	VZEROUPPER
 	RET
 
+// func gridErrors16AVX2(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX
+TEXT ·gridErrors16AVX2(SB), NOSPLIT, $0-80
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	VBROADCASTSS bottom+72(FP), Y0
+	VBROADCASTSS top+76(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	MOVQ         scale+56(FP), DX
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	MOVQ         inverse+64(FP), DX
+	VMOVUPS      (DX), Y5
+	VMOVUPS      32(DX), Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), Y9
+	VBROADCASTSS (CX)(BX*4), Y10
+	VMULPS       Y5, Y9, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VSUBPS       Y2, Y11, Y11
+	VMULPS       Y3, Y11, Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VADDPS       Y11, Y7, Y7
+	VMULPS       Y6, Y9, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VSUBPS       Y2, Y11, Y11
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    errors+0(FP), AX
+	VMOVUPS Y7, (AX)
+	VMOVUPS Y8, 32(AX)
+	VZEROUPPER
+	RET
+
+// func gridErrors24AVX2(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX
+TEXT ·gridErrors24AVX2(SB), NOSPLIT, $0-80
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	VBROADCASTSS bottom+72(FP), Y0
+	VBROADCASTSS top+76(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	MOVQ         scale+56(FP), DX
+	VMOVUPS      (DX), Y3
+	VMOVUPS      32(DX), Y4
+	VMOVUPS      64(DX), Y5
+	MOVQ         inverse+64(FP), DX
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), Y12
+	VBROADCASTSS (CX)(BX*4), Y13
+	VMULPS       Y6, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y9, Y9
+	VMULPS       Y7, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y4, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y10, Y10
+	VMULPS       Y8, Y12, Y14
+	VMAXPS       Y0, Y14, Y14
+	VMINPS       Y1, Y14, Y14
+	VADDPS       Y2, Y14, Y14
+	VSUBPS       Y2, Y14, Y14
+	VMULPS       Y5, Y14, Y14
+	VSUBPS       Y14, Y12, Y14
+	VMULPS       Y14, Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VADDPS       Y14, Y11, Y11
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    errors+0(FP), AX
+	VMOVUPS Y9, (AX)
+	VMOVUPS Y10, 32(AX)
+	VMOVUPS Y11, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gridDescentsAVX2(change *float32, codes *float32, left *float32, value []float32, h *float32, stride int, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX
+TEXT ·gridDescentsAVX2(SB), NOSPLIT, $0-88
+	MOVQ         codes+8(FP), AX
+	MOVQ         left+16(FP), CX
+	MOVQ         value_base+24(FP), DX
+	MOVQ         h+48(FP), BX
+	MOVQ         stride+56(FP), SI
+	MOVQ         value_len+32(FP), DI
+	MOVQ         scale+64(FP), R8
+	MOVQ         inverse+72(FP), R9
+	SHLQ         $0x02, SI
+	VBROADCASTSS bottom+80(FP), Y0
+	VBROADCASTSS top+84(FP), Y1
+	VBROADCASTSS toInt<>+0(SB), Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y5, Y5, Y5
+	XORQ         R10, R10
+
+column:
+	VBROADCASTSS (DX)(R10*4), Y7
+	VBROADCASTSS (BX)(R10*4), Y8
+	VMOVUPS      (CX), Y6
+	VDIVPS       Y8, Y6, Y9
+	VADDPS       Y7, Y9, Y9
+	VMULPS       (R9), Y9, Y9
+	VMAXPS       Y0, Y9, Y9
+	VMINPS       Y1, Y9, Y9
+	VADDPS       Y2, Y9, Y9
+	VSUBPS       Y2, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VMULPS       (R8), Y9, Y4
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       Y8, Y4, Y9
+	VADDPS       Y6, Y6, Y6
+	VSUBPS       Y6, Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VADDPS       Y9, Y3, Y3
+	VMOVUPS      32(CX), Y9
+	VDIVPS       Y8, Y9, Y10
+	VADDPS       Y7, Y10, Y10
+	VMULPS       32(R9), Y10, Y10
+	VMAXPS       Y0, Y10, Y10
+	VMINPS       Y1, Y10, Y10
+	VADDPS       Y2, Y10, Y10
+	VSUBPS       Y2, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VMULPS       32(R8), Y10, Y6
+	VSUBPS       Y7, Y6, Y6
+	VMULPS       Y8, Y6, Y10
+	VADDPS       Y9, Y9, Y9
+	VSUBPS       Y9, Y10, Y10
+	VMULPS       Y6, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	MOVQ         CX, R12
+	LEAQ         1(R10), R11
+	JMP          check
+
+other:
+	VBROADCASTSS (BX)(R11*4), Y7
+	VMULPS       Y7, Y4, Y8
+	VMOVUPS      (R12), Y9
+	VSUBPS       Y8, Y9, Y9
+	VMOVUPS      Y9, (R12)
+	VMULPS       Y7, Y6, Y7
+	VMOVUPS      32(R12), Y8
+	VSUBPS       Y7, Y8, Y8
+	VMOVUPS      Y8, 32(R12)
+	ADDQ         $0x40, R12
+	INCQ         R11
+
+check:
+	CMPQ    R11, DI
+	JLT     other
+	ADDQ    SI, BX
+	INCQ    R10
+	CMPQ    R10, DI
+	JLT     column
+	MOVQ    change+0(FP), AX
+	VMOVUPS Y3, (AX)
+	VMOVUPS Y5, 32(AX)
+	VZEROUPPER
+	RET
+
 // func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 // Requires: AVX, AVX512F
 TEXT ·mix64AVX512(SB), NOSPLIT, $0-48
@@ -4497,71 +4705,161 @@ check:
 	VZEROUPPER
 	RET
 
-// func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
-// Requires: AVX
-TEXT ·gridErrorsAVX2(SB), NOSPLIT, $0-80
+// func gridErrors16AVX512(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX, AVX512F
+TEXT ·gridErrors16AVX512(SB), NOSPLIT, $0-80
 	MOVQ         x_base+8(FP), AX
 	MOVQ         power_base+32(FP), CX
-	VBROADCASTSS bottom+72(FP), Y0
-	VBROADCASTSS top+76(FP), Y1
-	VBROADCASTSS toInt<>+0(SB), Y2
+	VBROADCASTSS bottom+72(FP), Z0
+	VBROADCASTSS top+76(FP), Z1
+	VBROADCASTSS toInt<>+0(SB), Z2
 	MOVQ         scale+56(FP), DX
-	VMOVUPS      (DX), Y3
-	VMOVUPS      32(DX), Y4
-	VMOVUPS      64(DX), Y5
+	VMOVUPS      (DX), Z3
 	MOVQ         inverse+64(FP), DX
-	VMOVUPS      (DX), Y6
-	VMOVUPS      32(DX), Y7
-	VMOVUPS      64(DX), Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
+	VMOVUPS      (DX), Z4
+	VPXORD       Z5, Z5, Z5
 	MOVQ         x_len+16(FP), DX
 	XORQ         BX, BX
 	JMP          check
 
 element:
-	VBROADCASTSS (AX)(BX*4), Y12
-	VBROADCASTSS (CX)(BX*4), Y13
-	VMULPS       Y6, Y12, Y14
-	VMAXPS       Y0, Y14, Y14
-	VMINPS       Y1, Y14, Y14
-	VADDPS       Y2, Y14, Y14
-	VSUBPS       Y2, Y14, Y14
-	VMULPS       Y3, Y14, Y14
-	VSUBPS       Y14, Y12, Y14
-	VMULPS       Y14, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y14, Y9, Y9
-	VMULPS       Y7, Y12, Y14
-	VMAXPS       Y0, Y14, Y14
-	VMINPS       Y1, Y14, Y14
-	VADDPS       Y2, Y14, Y14
-	VSUBPS       Y2, Y14, Y14
-	VMULPS       Y4, Y14, Y14
-	VSUBPS       Y14, Y12, Y14
-	VMULPS       Y14, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y14, Y10, Y10
-	VMULPS       Y8, Y12, Y14
-	VMAXPS       Y0, Y14, Y14
-	VMINPS       Y1, Y14, Y14
-	VADDPS       Y2, Y14, Y14
-	VSUBPS       Y2, Y14, Y14
-	VMULPS       Y5, Y14, Y14
-	VSUBPS       Y14, Y12, Y14
-	VMULPS       Y14, Y14, Y14
-	VMULPS       Y13, Y14, Y14
-	VADDPS       Y14, Y11, Y11
+	VBROADCASTSS (AX)(BX*4), Z6
+	VBROADCASTSS (CX)(BX*4), Z7
+	VMULPS       Z4, Z6, Z8
+	VMAXPS       Z0, Z8, Z8
+	VMINPS       Z1, Z8, Z8
+	VADDPS       Z2, Z8, Z8
+	VSUBPS       Z2, Z8, Z8
+	VMULPS       Z3, Z8, Z8
+	VSUBPS       Z8, Z6, Z8
+	VMULPS       Z8, Z8, Z8
+	VMULPS       Z7, Z8, Z8
+	VADDPS       Z8, Z5, Z5
 	INCQ         BX
 
 check:
 	CMPQ    BX, DX
 	JLT     element
 	MOVQ    errors+0(FP), AX
-	VMOVUPS Y9, (AX)
-	VMOVUPS Y10, 32(AX)
-	VMOVUPS Y11, 64(AX)
+	VMOVUPS Z5, (AX)
+	VZEROUPPER
+	RET
+
+// func gridErrors24AVX512(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX, AVX512F
+TEXT ·gridErrors24AVX512(SB), NOSPLIT, $0-80
+	MOVQ         x_base+8(FP), AX
+	MOVQ         power_base+32(FP), CX
+	VBROADCASTSS bottom+72(FP), Z0
+	VBROADCASTSS top+76(FP), Z1
+	VBROADCASTSS toInt<>+0(SB), Z2
+	MOVQ         scale+56(FP), DX
+	VMOVUPS      (DX), Z3
+	VMOVUPS      64(DX), Y4
+	MOVQ         inverse+64(FP), DX
+	VMOVUPS      (DX), Z5
+	VMOVUPS      64(DX), Y6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	MOVQ         x_len+16(FP), DX
+	XORQ         BX, BX
+	JMP          check
+
+element:
+	VBROADCASTSS (AX)(BX*4), Z9
+	VBROADCASTSS (CX)(BX*4), Z10
+	VMULPS       Z5, Z9, Z11
+	VMAXPS       Z0, Z11, Z11
+	VMINPS       Z1, Z11, Z11
+	VADDPS       Z2, Z11, Z11
+	VSUBPS       Z2, Z11, Z11
+	VMULPS       Z3, Z11, Z11
+	VSUBPS       Z11, Z9, Z11
+	VMULPS       Z11, Z11, Z11
+	VMULPS       Z10, Z11, Z11
+	VADDPS       Z11, Z7, Z7
+	VMULPS       Y6, Y9, Y11
+	VMAXPS       Y0, Y11, Y11
+	VMINPS       Y1, Y11, Y11
+	VADDPS       Y2, Y11, Y11
+	VSUBPS       Y2, Y11, Y11
+	VMULPS       Y4, Y11, Y11
+	VSUBPS       Y11, Y9, Y11
+	VMULPS       Y11, Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VADDPS       Y11, Y8, Y8
+	INCQ         BX
+
+check:
+	CMPQ    BX, DX
+	JLT     element
+	MOVQ    errors+0(FP), AX
+	VMOVUPS Z7, (AX)
+	VMOVUPS Y8, 64(AX)
+	VZEROUPPER
+	RET
+
+// func gridDescentsAVX512(change *float32, codes *float32, left *float32, value []float32, h *float32, stride int, scale *float32, inverse *float32, bottom float32, top float32)
+// Requires: AVX, AVX512F
+TEXT ·gridDescentsAVX512(SB), NOSPLIT, $0-88
+	MOVQ         codes+8(FP), AX
+	MOVQ         left+16(FP), CX
+	MOVQ         value_base+24(FP), DX
+	MOVQ         h+48(FP), BX
+	MOVQ         stride+56(FP), SI
+	MOVQ         value_len+32(FP), DI
+	MOVQ         scale+64(FP), R8
+	MOVQ         inverse+72(FP), R9
+	SHLQ         $0x02, SI
+	VBROADCASTSS bottom+80(FP), Z0
+	VBROADCASTSS top+84(FP), Z1
+	VBROADCASTSS toInt<>+0(SB), Z2
+	VPXORD       Z3, Z3, Z3
+	XORQ         R10, R10
+
+column:
+	VBROADCASTSS (DX)(R10*4), Z5
+	VBROADCASTSS (BX)(R10*4), Z6
+	VMOVUPS      (CX), Z7
+	VDIVPS       Z6, Z7, Z8
+	VADDPS       Z5, Z8, Z8
+	VMULPS       (R9), Z8, Z8
+	VMAXPS       Z0, Z8, Z8
+	VMINPS       Z1, Z8, Z8
+	VADDPS       Z2, Z8, Z8
+	VSUBPS       Z2, Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VMULPS       (R8), Z8, Z4
+	VSUBPS       Z5, Z4, Z4
+	VMULPS       Z6, Z4, Z8
+	VADDPS       Z7, Z7, Z7
+	VSUBPS       Z7, Z8, Z8
+	VMULPS       Z4, Z8, Z8
+	VADDPS       Z8, Z3, Z3
+	ADDQ         $0x40, AX
+	ADDQ         $0x40, CX
+	MOVQ         CX, R12
+	LEAQ         1(R10), R11
+	JMP          check
+
+other:
+	VBROADCASTSS (BX)(R11*4), Z5
+	VMULPS       Z5, Z4, Z5
+	VMOVUPS      (R12), Z6
+	VSUBPS       Z5, Z6, Z6
+	VMOVUPS      Z6, (R12)
+	ADDQ         $0x40, R12
+	INCQ         R11
+
+check:
+	CMPQ    R11, DI
+	JLT     other
+	ADDQ    SI, BX
+	INCQ    R10
+	CMPQ    R10, DI
+	JLT     column
+	MOVQ    change+0(FP), AX
+	VMOVUPS Z3, (AX)
 	VZEROUPPER
 	RET
 

@@ -128,6 +128,15 @@ func fromBF16AVX2(dst []float32, src []byte)
 func affineAVX2(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
+func gridErrors16AVX2(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+
+//go:noescape
+func gridErrors24AVX2(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+
+//go:noescape
+func gridDescentsAVX2(change *float32, codes *float32, left *float32, value []float32, h *float32, stride int, scale *float32, inverse *float32, bottom float32, top float32)
+
+//go:noescape
 func mix64AVX512(dst *float32, p []float32, v *float32, ldv int)
 
 //go:noescape
@@ -176,7 +185,13 @@ func fromBF16AVX512(dst []float32, src []byte)
 func affineAVX512(dst []float32, codes []uint8, scale []float32, offset []float32, group int)
 
 //go:noescape
-func gridErrorsAVX2(errors *[24]float32, x []float32, power []float32, scale *[24]float32, inverse *[24]float32, bottom float32, top float32)
+func gridErrors16AVX512(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+
+//go:noescape
+func gridErrors24AVX512(errors *float32, x []float32, power []float32, scale *float32, inverse *float32, bottom float32, top float32)
+
+//go:noescape
+func gridDescentsAVX512(change *float32, codes *float32, left *float32, value []float32, h *float32, stride int, scale *float32, inverse *float32, bottom float32, top float32)
 
 //go:noescape
 func gridScalesAVX2(scale *[24]float32, inverse *[24]float32, divisor *[24]float32, most float32)

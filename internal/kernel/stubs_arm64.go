@@ -66,7 +66,13 @@ func split2NEON(dst, src []uint8, shift uint, or bool)
 func split4NEON(dst, src []uint8, shift uint, or bool)
 
 //go:noescape
-func gridErrorsNEON(errors *[24]float32, x, power []float32, scale, inverse *[24]float32, bottom, top float32)
+func gridErrors16NEON(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32)
+
+//go:noescape
+func gridErrors24NEON(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32)
+
+//go:noescape
+func gridDescentsNEON(change, codes, left *float32, value []float32, h *float32, stride int, scale, inverse *float32, bottom, top float32)
 
 //go:noescape
 func gridScalesNEON(scale, inverse, divisor *[24]float32, most float32)

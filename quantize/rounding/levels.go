@@ -1,15 +1,23 @@
 package rounding
 
-import "thimble/internal/qtensor"
+import (
+	"thimble/internal/kernel"
+	"thimble/internal/qtensor"
+)
 
-// A levelChoice is the memory for choosing the level of one group of short scales.
+// A levelChoice is the memory for choosing the level of one group of short scales. Each has its
+// values for one level after another.
 type levelChoice struct {
-	codes, best []float32 // (columns of the group), minus zero
-	g           []float32 // e H in the columns of the group, while codes change
+	scale, inverse, change [kernel.Descents]float32
+	codes, memory          [][kernel.Descents]float32 // (columns of the group): see kernel.GridDescents
+	value                  []float32                  // (columns of the group): what they have now
 }
 
 func newLevelChoice(columns int) *levelChoice {
-	return &levelChoice{make([]float32, columns), make([]float32, columns), make([]float32, columns)}
+	return &levelChoice{
+		codes: make([][kernel.Descents]float32, columns), memory: make([][kernel.Descents]float32, columns),
+		value: make([]float32, columns),
+	}
 }
 
 // moveLevels chooses again the level of each group that lies in the columns [from, to), with its
@@ -24,15 +32,16 @@ func (p *panel) moveLevels(r, from, to int, delta []float32) {
 		if lo < from || hi > to {
 			continue
 		}
-		scale, changed := p.level(r, group, lo, hi)
+		l, changed := p.level(r, lo, hi)
 		if !changed {
 			continue
 		}
+		scale := p.choice.scale[l]
 		p.scale[r][group], _ = qtensor.ToFloat16(scale)
 		grid.setScale(group, scale)
 		for i := lo; i < hi; i++ {
-			c := p.choice.best[i-lo]
-			step := float32(scale*c) - (p.want(r)[i] - e[i])
+			c := p.choice.codes[i-lo][l]
+			step := float32(scale*c) - p.choice.value[i-lo]
 			p.codes[r*p.stride+i] = c
 			if step == 0 {
 				continue
@@ -46,40 +55,27 @@ func (p *panel) moveLevels(r, from, to int, delta []float32) {
 	}
 }
 
-// level returns the scale with the least loss for a group, the columns [lo, hi) of row r, and
-// whether that lowers the loss. p.choice.best then has its codes.
-func (p *panel) level(r, group, lo, hi int) (scale float32, changed bool) {
-	c, n := p.choice, hi-lo
+// level returns the level with the least loss for the group of the columns [lo, hi) of row r, and
+// whether that lowers the loss. p.choice then has its scale and codes.
+func (p *panel) level(r, lo, hi int) (best int, changed bool) {
+	if p.factors[r] == 0 { // all weights are
+		return 0, false
+	}
+	c, grid := p.choice, p.grids[r]
+	for l, level := range p.dst.Scheme.ShortLevels() {
+		c.scale[l] = float32(p.factors[r] * level)
+		c.inverse[l] = 1 / c.scale[l]
+	}
+	e, want, n := p.e[r*p.stride:], p.want(r), hi-lo
+	for i := range n {
+		c.value[i] = want[lo+i] - e[lo+i]
+	}
+	kernel.GridDescents(&c.change, c.codes[:n], c.memory[:n], c.value[:n], p.g[r*p.stride:][lo:hi], p.H[lo*p.stride+lo:], p.stride, &c.scale, &c.inverse, grid.bottom, grid.top)
 	least := float32(0)
-	for _, l := range p.dst.Scheme.ShortLevels() {
-		s := float32(p.factors[r] * l)
-		if gain := p.tryLevel(r, s, lo, hi); gain < least {
-			least, scale, changed = gain, s, true
-			copy(c.best[:n], c.codes)
+	for l, change := range c.change {
+		if change < least {
+			least, best, changed = change, l, true
 		}
 	}
-	return scale, changed
-}
-
-// tryLevel gives the columns [lo, hi) of row r the scale s, one column after another its nearest
-// code, and returns what that adds to the loss.
-func (p *panel) tryLevel(r int, s float32, lo, hi int) (change float32) {
-	if s == 0 {
-		return 0
-	}
-	c, grid, inverse := p.choice, p.grids[r], 1/s
-	e, want := p.e[r*p.stride:], p.want(r)
-	g := c.g[:hi-lo]
-	copy(g, p.g[r*p.stride+lo:])
-	for i := range g {
-		h := p.H[(lo+i)*p.stride+lo:][:hi-lo]
-		value := want[lo+i] - e[lo+i]
-		c.codes[i] = code(value+g[i]/h[i], inverse, grid.bottom, grid.top)
-		step := float32(s*c.codes[i]) - value
-		change += float32(step * (float32(step*h[i]) - 2*g[i]))
-		for j := i; j < len(g); j++ {
-			g[j] -= float32(step * h[j])
-		}
-	}
-	return change
+	return best, changed
 }

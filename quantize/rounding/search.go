@@ -103,8 +103,8 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 		most = lo
 	}
 	kernel.GridScales(&s.trial, &s.inverse, &s.divisor, most)
-	kernel.GridErrors(&s.errors, x, power, &s.trial, &s.inverse, s.bottom, s.top)
-	best := s.least()
+	kernel.GridErrors(s.errors[:], x, power, s.trial[:], s.inverse[:], s.bottom, s.top)
+	best := least(s.errors[:], s.trial[:])
 	if best < 0 {
 		if max(hi, -lo) > 1 {
 			return fmt.Errorf("a weight of %g needs a scale beyond float16's largest, %d", most, qtensor.MaxFloat16)
@@ -123,11 +123,11 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 // least returns the first candidate with the smallest error, or -1 if none has a scale and a
 // finite error. The bits of errors, which are not negative, are in the order of their values,
 // and a minimum of integers needs no branch.
-func (s *scaleSearch) least() int {
+func least(errors, scales []float32) int {
 	const infinite = 0x7f800000
 	least := uint64(infinite << 32)
-	for i, e := range s.errors {
-		if s.trial[i] != 0 {
+	for i, e := range errors {
+		if scales[i] != 0 {
 			least = min(least, uint64(math.Float32bits(e))<<32|uint64(i))
 		}
 	}

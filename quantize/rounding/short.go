@@ -57,17 +57,17 @@ func (s *scaleSearch) shortRow(x []float32) error {
 // shortErrors sets tried to the best level of each group of x, with a factor, and returns the
 // sum of their errors.
 func (s *scaleSearch) shortErrors(x []float32, factor float32) (sum float64) {
-	clear(s.trial[:])
-	clear(s.inverse[:])
-	for i, l := range s.scheme.ShortLevels() {
-		s.trial[i], s.inverse[i] = float32(factor*l), 1/float32(factor*l)
+	levels := s.scheme.ShortLevels()
+	errors, scales, inverse := s.errors[:len(levels)], s.trial[:len(levels)], s.inverse[:len(levels)]
+	for i, l := range levels {
+		scales[i], inverse[i] = float32(factor*l), 1/float32(factor*l)
 	}
 	for g := range s.short.tried {
 		lo, hi := s.scheme.Span(g, len(x))
-		kernel.GridErrors(&s.errors, x[lo:hi], s.power[lo:hi], &s.trial, &s.inverse, s.bottom, s.top)
-		best := max(s.least(), 0)
+		kernel.GridErrors(errors, x[lo:hi], s.power[lo:hi], scales, inverse, s.bottom, s.top)
+		best := max(least(errors, scales), 0)
 		s.short.tried[g] = uint8(best)
-		sum += float64(s.errors[best])
+		sum += float64(errors[best])
 	}
 	return sum
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -10,34 +11,34 @@ import (
 
 const candidates = 24
 
-// gridErrors keeps one candidate per lane and processes one element at a time.
-func gridErrors() {
-	avx2.function("gridErrors", "func(errors *[24]float32, x, power []float32, scale, inverse *[24]float32, bottom, top float32)")
+// gridErrors keeps one candidate of count per lane and processes one element at a time.
+func (s isa) gridErrors(count int) {
+	s.function(fmt.Sprint("gridErrors", count), "func(errors *float32, x, power []float32, scale, inverse *float32, bottom, top float32)")
 	x, power := base("x"), base("power")
-	bottom, top := avx2.splat(param("bottom")), avx2.splat(param("top"))
-	toInt := avx2.splat(float("toInt", 3<<22))
-	scale, inverse := candidatesAt("scale"), candidatesAt("inverse")
+	bottom, top := s.splat(param("bottom")), s.splat(param("top"))
+	toInt := s.splat(float("toInt", 3<<22))
+	scale, inverse := s.candidatesAt("scale", count), s.candidatesAt("inverse", count)
 	var acc []VecVirtual
-	for range scale {
-		acc = append(acc, avx2.zero())
+	for _, v := range scale {
+		acc = append(acc, sameWidth(v, s.zero()))
 	}
 	n, i := Load(Param("x").Len(), GP64()), GP64()
 	XORQ(i, i)
 	JMP(LabelRef("check"))
 	Label("element")
-	v, p := avx2.splat(Mem{Base: x, Index: i, Scale: 4}), avx2.splat(Mem{Base: power, Index: i, Scale: 4})
-	for part := range acc {
-		q := YMM()
-		VMULPS(inverse[part], v, q)
-		VMAXPS(bottom, q, q)
-		VMINPS(top, q, q)
-		VADDPS(toInt, q, q)
-		VSUBPS(toInt, q, q)
+	v, p := s.splat(Mem{Base: x, Index: i, Scale: 4}), s.splat(Mem{Base: power, Index: i, Scale: 4})
+	for part, sum := range acc {
+		q := sameWidth(sum, s.vector())
+		VMULPS(inverse[part], sameWidth(sum, v), q)
+		VMAXPS(sameWidth(sum, bottom), q, q)
+		VMINPS(sameWidth(sum, top), q, q)
+		VADDPS(sameWidth(sum, toInt), q, q)
+		VSUBPS(sameWidth(sum, toInt), q, q)
 		VMULPS(scale[part], q, q)
-		VSUBPS(q, v, q)
+		VSUBPS(q, sameWidth(sum, v), q)
 		VMULPS(q, q, q)
-		VMULPS(p, q, q)
-		VADDPS(q, acc[part], acc[part])
+		VMULPS(sameWidth(sum, p), q, q)
+		VADDPS(q, sum, sum)
 	}
 	INCQ(i)
 	Label("check")
@@ -45,17 +46,30 @@ func gridErrors() {
 	JLT(LabelRef("element"))
 	errors := Load(Param("errors"), GP64())
 	for part, v := range acc {
-		VMOVUPS(v, Mem{Base: errors, Disp: 4 * part * avx2.lanes})
+		VMOVUPS(v, Mem{Base: errors, Disp: 4 * part * s.lanes})
 	}
 	end()
 }
 
-// candidatesAt loads the candidates at the named pointer.
-func candidatesAt(name string) []VecVirtual {
+// candidatesAt loads count candidates at the named pointer. The last register is half as wide
+// where that is enough.
+func (s isa) candidatesAt(name string, count int) []VecVirtual {
 	at := Load(Param(name), GP64())
 	var v []VecVirtual
-	for i := 0; i < candidates; i += avx2.lanes {
-		v = append(v, avx2.load(Mem{Base: at, Disp: 4 * i}))
+	for i := 0; i < count; i += s.lanes {
+		part := s
+		if count-i < s.lanes {
+			part = avx2
+		}
+		v = append(v, part.load(Mem{Base: at, Disp: 4 * i}))
+	}
+	return v
+}
+
+// sameWidth returns v, or its lower half if like is a narrower register.
+func sameWidth(like, v VecVirtual) VecVirtual {
+	if like.Size() < v.Size() {
+		return v.AsY().(VecVirtual)
 	}
 	return v
 }
@@ -66,7 +80,7 @@ func gridScales() {
 	avx2.function("gridScales", "func(scale, inverse, divisor *[24]float32, most float32)")
 	scale, inverse := Load(Param("scale"), GP64()), Load(Param("inverse"), GP64())
 	most, one := avx2.splat(param("most")), avx2.splat(float("one", 1))
-	for part, d := range candidatesAt("divisor") {
+	for part, d := range avx2.candidatesAt("divisor", candidates) {
 		s, magnitude, above, below := YMM(), YMM(), YMM(), YMM()
 		VDIVPS(d, most, s)
 		VCVTPS2PH(Imm(0), s, s.AsX()) // to nearest, ties to even

@@ -91,8 +91,10 @@ func main() {
 		s.fromF16()
 		s.fromBF16()
 		s.affine()
+		s.gridErrors(16)
+		s.gridErrors(candidates)
+		s.gridDescents()
 	}
-	gridErrors()
 	gridScales()
 	bounds()
 	gridCodes()
