@@ -78,7 +78,7 @@ func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least 
 	}
 	trace := running * int64(longest)
 	least = max(least, largest.work(m, c)+largest.streams(m, c)*trace)
-	if largest.rated() {
+	if b != nil || largest.rated() {
 		least = max(least, fisherBytes(m, c)+statesBytes(m, tokensOf(c.first())))
 	}
 	if b == nil {

@@ -13,8 +13,8 @@ import (
 // The outputs of a linear layer differ in what their errors cost: near the float model, an error
 // e of output r costs half of the second moment of the gradient of the log-probability by it
 // (Fisher information) times e^2. One backward pass on a few of the texts gives that moment for
-// all outputs. At a rate, rows then have steps in proportion to its -1/2nd power, and the
-// divergences of layers are told apart within what a survey measures together.
+// all outputs. It tells the divergences of layers apart within what a survey measures together. At
+// a rate, rows also have steps in proportion to its -1/2nd power.
 
 const (
 	fisherTexts  = 8   // that outputs are measured on

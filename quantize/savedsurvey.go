@@ -24,7 +24,7 @@ const (
 
 	// surveyArithmetic is the version of the bits that NewSurvey computes, which any
 	// change to them increases.
-	surveyArithmetic = 5
+	surveyArithmetic = 6
 )
 
 // A SavedSurvey is a Survey with the facts that identify its inputs. It does not have

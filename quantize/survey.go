@@ -14,9 +14,10 @@ import (
 // A Survey predicts how much each matrix of a model adds to the KL divergence in each of
 // several schemes. As long as they are small, these divergences add up (the linearity
 // theorem of HIGGS, arXiv 2411.17525): a model's divergence is a sum over matrices of a
-// sensitivity times a loss. The loss is predicted from the weights and the second moments
-// of their input. The sensitivity of linear layers is measured, by rounding one kind of
-// layer in one fifth of the depth at a time; the head's is known in closed form.
+// sensitivity times a loss. The loss is predicted from the weights, the second moments of their
+// input and what errors of each output cost (Calibration.outputs). The sensitivity of linear
+// layers is measured, by rounding one kind of layer in one fifth of the depth at a time; the
+// head's is known in closed form.
 type Survey struct {
 	Schemes []Scheme
 	// Together names what holds a matrix together with others, which must then have one
@@ -45,7 +46,7 @@ type surveyor struct {
 	measured map[string]bool         // layers whose sensitivity is known
 	kl       *klEvaluator
 	work     *work
-	outputs  map[string][]float64 // see Calibration.outputs; only if some scheme has a rate
+	outputs  map[string][]float64 // see Calibration.outputs
 
 	tokens int // number that rounding will be calibrated on
 }
@@ -59,22 +60,16 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 		noisy: map[string]*disturbance{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
 	texts := evalPieces(c.Texts)
-	_, rated := s.split()
-	s.work = &work{total: s.totalWork(c.first(), texts), report: progress}
-	if len(rated) > 0 {
-		s.work.total += c.fisherWork(m)
-	}
+	s.work = &work{total: s.totalWork(c.first(), texts) + c.fisherWork(m), report: progress}
 	s.work.add(0)
 	if err := c.CheckFinite(ctx, m); err != nil {
 		return nil, err
 	}
-	if len(rated) > 0 {
-		var err error
-		if s.outputs, err = c.outputs(ctx, m); err != nil {
-			return nil, err
-		}
-		s.work.add(c.fisherWork(m))
+	var err error
+	if s.outputs, err = c.outputs(ctx, m); err != nil {
+		return nil, err
 	}
+	s.work.add(c.fisherWork(m))
 	if err := s.losses(c); err != nil {
 		return nil, err
 	}
