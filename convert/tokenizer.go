@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"thimble/convert/config"
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
 	"thimble/internal/model"
@@ -137,12 +138,15 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := readOptional(dir, tokenizerConfigName, maxTokenizerConfig)
+	own, err := readOptional(dir, tokenizerConfigName, maxTokenizerConfig)
 	if err != nil {
 		return nil, err
 	}
-	files := tokenfile.Files{Config: config}
-	if name != tokenizerName || !tokenfile.ListsAdded(config) {
+	files := tokenfile.Files{Config: own}
+	if files.Checkpoint, err = readOptional(dir, config.Name, maxTokenizerConfig); err != nil {
+		return nil, err
+	}
+	if name != tokenizerName || !tokenfile.ListsAdded(own) {
 		if files.Added, err = readOptional(dir, addedName, maxTokenizerConfig); err != nil {
 			return nil, err
 		}
@@ -156,7 +160,7 @@ func readTokenizer(dir *checkpoint.Dir, name string) (*tokenizer.Data, error) {
 	} else if filepath.Ext(name) != ".json" {
 		d, err = readLlama(text, files)
 	} else if tokenfile.IsTekken(name) {
-		d, err = tokenfile.ParseTekken(text, config)
+		d, err = tokenfile.ParseTekken(text, own)
 	} else {
 		d, err = tokenfile.ParseFolder(text, files)
 	}

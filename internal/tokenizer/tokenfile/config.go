@@ -21,6 +21,9 @@ func (d *draft) readConfig(files Files) error {
 	if err := d.addOthers(f, files); err != nil {
 		return err
 	}
+	if err := d.fixMistral(f, files.Checkpoint); err != nil {
+		return err
+	}
 	return d.apply(f)
 }
 
@@ -71,10 +74,11 @@ func (d *draft) apply(f *fields) error {
 	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
 		return contradiction("add_prefix_space", v)
 	}
-	for _, key := range []string{"split_special_tokens", "fix_mistral_regex"} {
-		if v := f.take(key); v != nil && v != false {
-			return defect.Unsupported(configFile+": "+key, "%s", show(v))
-		}
+	if v := f.take("split_special_tokens"); v != nil && v != false {
+		return defect.Unsupported(configFile+": split_special_tokens", "%s", show(v))
+	}
+	if v := f.take(mistralKey); v == true && len(d.Tokens) > mistralVocabulary {
+		return defect.Unsupported(configFile+": "+mistralKey, "true, without a tokenizer.json")
 	}
 	return d.setTemplate(f.take("chat_template"))
 }

@@ -42,7 +42,6 @@ func TestApplyConfigErrors(t *testing.T) {
 		{`{"bos_token":7}`, false, `bos_token: want a token`},
 		{`{"add_prefix_space":true}`, false, `add_prefix_space: true contradicts`},
 		{`{"split_special_tokens":true}`, true, `split_special_tokens: true`},
-		{`{"fix_mistral_regex":true}`, true, `fix_mistral_regex: true`},
 		{`{"chat_template":7}`, false, `chat_template: want a string, a list or an object, found a number`},
 		{`{"chat_template":[{"name":"default"}]}`, false, `template: want a string, found null`},
 		{`{"added_tokens_decoder":{"01":{"content":"<|begin|>"}}}`, false, `"01" is not a token id`},

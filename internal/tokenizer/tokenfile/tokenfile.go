@@ -12,6 +12,8 @@ type Files struct {
 	Config   []byte // tokenizer_config.json
 	Added    []byte // added_tokens.json
 	Specials []byte // special_tokens_map.json
+
+	Checkpoint []byte // config.json
 }
 
 // ParseModel reads the tokenizer of a folder as transformers does: pieces of sentencepiece or a
