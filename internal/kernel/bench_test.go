@@ -59,6 +59,8 @@ func BenchmarkRows(b *testing.B) {
 	}
 	wide := make([]float64, n)
 	var errors, scale [Candidates]float32
+	var change, steps [Descents]float32
+	lanes := make([][Descents]float32, 32)
 	for _, c := range []struct {
 		name string
 		run  func()
@@ -81,6 +83,11 @@ func BenchmarkRows(b *testing.B) {
 		{"Unpack4", func() { Unpack(codes, packed[:n/2], 4, 0, false) }},
 		{"Bounds", func() { Bounds(x) }},
 		{"GridErrors16", func() { GridErrors(errors[:16], x, y, scale[:16], scale[:16], -8, 7) }},
+		{"GridDescents", func() { // of a group of 16, with 16 scales, so 136 multiply-adds per element
+			for i := 0; i < n; i += 16 {
+				GridDescents(&change, lanes[:16], lanes[16:], x[i:i+16], y[i:i+16], v[i:], 16, &steps, &steps, -8, 7)
+			}
+		}},
 		{"GridErrors24", func() { GridErrors(errors[:], x, y, scale[:], scale[:], -8, 7) }},
 		{"GridCodes", func() { GridCodes(codes, score, 0, 3, -8, 7, 8) }},
 		{"DotRowsF32", func() { DotRows(z[:6], x, stored, F32) }}, // 6 multiply-adds per element

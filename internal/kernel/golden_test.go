@@ -31,6 +31,7 @@ var goldenHashes = map[string]string{
 	"Unpack":     "3db8f0a051d5dfe4",
 	"Affine":     "67d58fa792ca6a93",
 	"GridErrors": "4d519633fd9c656a",
+	"Descents":   "fdd1f7b82e818e4c",
 	"Grid":       "a2749bd562fbeb85",
 	"float64":    "4cefc191f4e8851e",
 }
@@ -51,6 +52,7 @@ func TestGolden(t *testing.T) {
 		GridErrors(errors[:], a[:99], b[:99], scale[:], inverse[:], -8, 7)
 		h.put(errors[:]...)
 		h.check("GridErrors")
+		h.descents(a, b)
 		divisor := [Candidates]float32(a[Candidates:])
 		for i := range divisor {
 			divisor[i] += 1 // not 0
@@ -64,6 +66,26 @@ func TestGolden(t *testing.T) {
 		h.check("Grid")
 		h.float64s(r)
 	})
+}
+
+// descents checks GridDescents on a group of 40 columns.
+func (h *golden) descents(a, b []float32) {
+	const n = 40
+	var change, scale, inverse [Descents]float32
+	for l := range scale {
+		scale[l], inverse[l] = a[l], 1/a[l]
+	}
+	moments := append([]float32(nil), b[:n*n]...)
+	for i := range n {
+		moments[i*n+i] = 30
+	}
+	codes := make([][Descents]float32, n)
+	GridDescents(&change, codes, make([][Descents]float32, n), a[16:16+n], b[:n], moments, n, &scale, &inverse, -8, 7)
+	h.put(change[:]...)
+	for _, c := range codes {
+		h.put(c[:]...)
+	}
+	h.check("Descents")
 }
 
 // golden hashes the results of one loop after another.

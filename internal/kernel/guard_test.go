@@ -71,6 +71,11 @@ func TestBounds(t *testing.T) {
 			for _, n := range []int{levels, Candidates} {
 				GridErrors(guardedRow(t, n), a, b, guardedRow(t, n), guardedRow(t, n), 0, 1)
 			}
+			if n < 100 {
+				lanes := make([][Descents]float32, n)
+				one := (*[Descents]float32)(guardedRow(t, Descents))
+				GridDescents(one, guardedCopy(t, lanes), guardedCopy(t, lanes), a, b, guardedRow(t, n*n), n, one, one, 0, 1)
+			}
 			round8(guardedCopy(t, make([]int8, n)), a, 1, Natural)
 			Round16(guardedCopy(t, make([]int16, n)), a, 1)
 			lanes := StoredLanes()
