@@ -194,7 +194,7 @@ func (d *curveRun) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	recorded, err := d.rows.Calibrate(ctx, d.Progress.stage("render", Bytes))
+	recorded, err := d.rows.Calibrate(ctx, d.Progress.ofTexts())
 	if err != nil {
 		return err
 	}

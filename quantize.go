@@ -188,7 +188,7 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		q.resumed.Close()
 		return err
 	}
-	q.cal, err = q.Calibration.Read(ctx, q.m, q.recipe, q.Budget != nil, q.measured(), q.Progress.stage("render", Bytes))
+	q.cal, err = q.Calibration.Read(ctx, q.m, q.recipe, q.Budget != nil, q.measured(), q.Progress.ofTexts())
 	if err != nil {
 		q.resumed.Close()
 		return err

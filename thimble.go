@@ -21,6 +21,7 @@ package thimble
 import (
 	"thimble/internal/model"
 	"thimble/quantize"
+	"thimble/quantize/calibration"
 	"thimble/verify"
 )
 
@@ -68,6 +69,11 @@ const (
 	Tasks   Unit = "tasks"
 	Tensors Unit = "tensors"
 )
+
+// ofTexts reports the progress of reading calibration texts.
+func (p Progress) ofTexts() calibration.Progress {
+	return calibration.Progress{Rendered: p.stage("render", Bytes), Written: p.stage("write text", Tokens)}
+}
 
 // stage returns a function that reports the progress of one stage. p may be nil.
 func (p Progress) stage(name string, unit Unit) func(done, total int64) {

@@ -77,7 +77,7 @@ var (
 )
 
 var calibrationFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or on its conversations if it is named .jsonl (repeatable); implies --method gptq"},
+	&cli.StringSliceFlag{Name: "calib", Usage: "calibrate on the text in `FILE`, or on its conversations if it is named .jsonl (repeatable), or, with the word self, on text that the model writes; implies --method gptq"},
 	&cli.IntFlag{Name: "calib-tokens", Value: thimble.CalibrationTokens, Usage: "calibrate on `N` tokens, in pieces spread evenly over the text"},
 	&cli.IntFlag{Name: "calib-context", Value: thimble.CalibrationContext, Usage: "length of a piece in `TOKENS`"},
 	&cli.Uint64Flag{Name: "calib-seed", Usage: "seed the choice of each piece within its part of the text with `N`; 0 takes the start of each part"},

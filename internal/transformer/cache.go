@@ -102,6 +102,14 @@ func (c *Cache) Bytes() (n int64) {
 	return n
 }
 
+// PositionBytes returns the bytes of a cache of m's keys and values, in float32, for one position.
+func PositionBytes(s *model.Spec) (n int64) {
+	for _, b := range s.Schedule {
+		n += EntryBytes(s, Arithmetic{}, b)
+	}
+	return n
+}
+
 // EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
 // the block attends to the keys of another.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {

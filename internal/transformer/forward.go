@@ -22,20 +22,49 @@ func (d *Decoder) Forward(ctx context.Context, c *Cache, ids []int) (*Hidden, er
 	return p.finish(), nil
 }
 
+// ForwardEach runs one token of each of several texts, at the position after those in its cache,
+// which it adds to the cache. It returns the final hidden states, in the order of the texts. They
+// are those of Forward for each text alone.
+func (d *Decoder) ForwardEach(ctx context.Context, caches []*Cache, ids []int) (*Hidden, error) {
+	sequences := make([]sequence, len(caches))
+	for i, c := range caches {
+		if err := c.reserve(1); err != nil {
+			return nil, err
+		}
+		sequences[i] = sequence{c, 1}
+	}
+	p := d.newPass(sequences)
+	for i, c := range caches {
+		if err := p.embed(ids[i:i+1], i, c.used); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.steps(ctx); err != nil {
+		return nil, err
+	}
+	return p.finish(), nil
+}
+
 // run runs ids, the only sequence of p, up to the final norm.
 func (p *pass) run(ctx context.Context, c *Cache, ids []int) error {
-	d := p.d
 	if err := p.embed(ids, 0, c.used); err != nil {
 		return err
 	}
-	for step, operations := range d.operations {
+	return p.steps(ctx)
+}
+
+// steps runs all steps on the embeddings, and adds the positions to the caches.
+func (p *pass) steps(ctx context.Context) error {
+	for step, operations := range p.d.operations {
 		for i := range operations {
 			if err := operations[i].run(p, ctx, step); err != nil {
 				return err
 			}
 		}
 	}
-	c.used += len(ids)
+	for _, s := range p.sequences {
+		s.cache.used += s.n
+	}
 	return nil
 }
 

@@ -26,7 +26,8 @@ import (
 type Options struct {
 	// Texts are paths of plain text or, with the extension .jsonl or .ndjson, of JSON
 	// lines that hold conversations. A method that needs texts uses a built-in mix of
-	// prose, code and conversations if there are none.
+	// prose, code and conversations if there are none, and texts that the model writes if there
+	// is just Self.
 	Texts   []string
 	Tokens  int     // number of tokens to use; 0 is the recipe's number, or 16384
 	Context int     // tokens in a piece; 0 is the recipe's number, or 512 (the model's context if that is less)
@@ -65,17 +66,25 @@ type Texts struct {
 	Tuning                *tuning.Texts     // nil without Recipe.Tune
 }
 
+// A Progress has functions that Read calls, or nil.
+type Progress struct {
+	Rendered func(done, total int64) // with the bytes of conversations that were rendered
+	Written  func(done, total int64) // with the tokens that the model has written
+}
+
 // Read reads the texts that o names, or the built-in one, and records their digests in r. If r
 // records digests already, they must match. Without calibration, Texts.Calibration is nil.
-// holdOut leaves some pieces out, to measure on. rendered is called with the bytes of
-// conversations that were rendered.
-func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, budgeted, holdOut bool, rendered func(done, total int64)) (cal Texts, err error) {
+// holdOut leaves some pieces out, to measure on.
+func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, budgeted, holdOut bool, progress Progress) (cal Texts, err error) {
 	if !o.Wanted(r, budgeted) {
 		return cal, o.unused()
 	}
 	want := o.Amounts(m, r.Texts)
 	if err := texts.CheckContext(m, want.Context, fmt.Sprintf("use --calib-context %d or less", m.Spec.Context)); err != nil {
 		return cal, err
+	}
+	if o.writes(r) {
+		return o.write(ctx, m, r, want, holdOut, progress.Written)
 	}
 	files, note, err := o.read(ctx)
 	if err != nil {
@@ -88,9 +97,8 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	if len(o.Texts) == 0 {
 		want.Name = mixedtext.Name
 	}
-	if r.Texts != nil && !slices.Equal(want.SHA256, r.Texts.SHA256) {
-		return cal, fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib; a recipe for other texts has no calibration section",
-			strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
+	if err := checkDigests(r, &want); err != nil {
+		return cal, err
 	}
 	tok, data, err := texts.Tokenizer(m)
 	if err != nil {
@@ -101,28 +109,45 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	}
 	var ids []int
 	for _, f := range files {
-		more, err := f.tokens(ctx, &chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}, rendered)
+		more, err := f.tokens(ctx, &chat.File{Path: f.path, Text: f.content, Model: m.Path, Data: data, Render: o.Render, Encode: encode}, progress.Rendered)
 		if err != nil {
 			return cal, err
 		}
 		ids = append(ids, more...)
 	}
-	if cal.Calibration, err = cutPieces(ids, want, tok.Start(), holdOut); err != nil {
+	cal.Special, cal.Note = tok.IsSpecial, note
+	if err = cal.cut(ids, r, want, tok.Start(), holdOut); err != nil {
 		return cal, fmt.Errorf("%s: %w", named(files), err)
 	}
+	return cal, nil
+}
+
+// checkDigests returns an error if r records the digests of other texts than want does.
+func checkDigests(r *quantize.Recipe, want *quantize.Texts) error {
+	if r.Texts == nil || slices.Equal(want.SHA256, r.Texts.SHA256) {
+		return nil
+	}
+	return fmt.Errorf("the recipe was calibrated on texts with SHA-256 %s, not on %s; give those with --calib; a recipe for other texts has no calibration section",
+		strings.Join(r.Texts.SHA256, ", "), strings.Join(want.SHA256, ", "))
+}
+
+// cut cuts ids into the pieces of t, and records want in r.
+func (t *Texts) cut(ids []int, r *quantize.Recipe, want quantize.Texts, bos int, holdOut bool) (err error) {
+	if t.Calibration, err = cutPieces(ids, want, bos, holdOut); err != nil {
+		return err
+	}
 	if r.Tune > 0 {
-		pieces, err := quantize.Pieces(ids, r.Tune, want.Context, tok.Start(), want.Seed)
+		pieces, err := quantize.Pieces(ids, r.Tune, want.Context, bos, want.Seed)
 		if err == nil {
-			cal.Tuning, err = tuning.Divide(pieces.Texts)
+			t.Tuning, err = tuning.Divide(pieces.Texts)
 		}
 		if err != nil {
-			return cal, fmt.Errorf("--tune: %w", err)
+			return fmt.Errorf("--tune: %w", err)
 		}
 	}
-	want.Tokens = cal.Tokens()
+	want.Tokens = t.Tokens()
 	r.Texts = &want
-	cal.Special, cal.Note = tok.IsSpecial, note
-	return cal, nil
+	return nil
 }
 
 // unused returns an error if o says how to calibrate a run that does not.
@@ -141,13 +166,17 @@ func (o *Options) unused() error {
 // Facts returns what the pieces for m depend on besides its tokenizer: the SHA-256 of each text,
 // and how they are cut.
 func (o *Options) Facts(ctx context.Context, m *model.Model) (f quantize.Facts, err error) {
-	files, _, err := o.read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i, file := range files {
-		sum := sha256.Sum256([]byte(file.content))
-		f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), hex.EncodeToString(sum[:])})
+	if o.writes(&quantize.Recipe{}) {
+		f = append(f, [2]string{"calibration text", Self})
+	} else {
+		files, _, err := o.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i, file := range files {
+			sum := sha256.Sum256([]byte(file.content))
+			f = append(f, [2]string{fmt.Sprintf("calibration text %d", i+1), hex.EncodeToString(sum[:])})
+		}
 	}
 	want := o.Amounts(m, nil)
 	return append(f, [2]string{"tokens", strconv.Itoa(want.Tokens)}, [2]string{"context", strconv.Itoa(want.Context)}, [2]string{"seed", strconv.FormatUint(want.Seed, 10)}), nil

@@ -51,14 +51,14 @@ func (s *Set) Check(longest int) (all []qtensor.Scheme, err error) {
 }
 
 // Calibrate reads the calibration text if any row needs it, and records it in the recipes of these.
-// It returns what they record. rendered is called with the bytes of conversations that were rendered.
-func (s *Set) Calibrate(ctx context.Context, rendered func(done, total int64)) (*quantize.Texts, error) {
+// It returns what they record.
+func (s *Set) Calibrate(ctx context.Context, progress calibration.Progress) (*quantize.Texts, error) {
 	shared := &quantize.Recipe{}
 	if slices.ContainsFunc(s.Rows, func(r *Row) bool { return r.Calibrated }) {
 		shared.Method = calibration.DefaultMethod
 	}
 	var err error
-	if s.Texts, err = s.Calibration.Read(ctx, s.Model, shared, false, false, rendered); err != nil {
+	if s.Texts, err = s.Calibration.Read(ctx, s.Model, shared, false, false, progress); err != nil {
 		return nil, err
 	}
 	for _, r := range s.Rows {
