@@ -11,7 +11,7 @@ import (
 )
 
 // writtenCaches is the memory for the keys and values of texts that are written at the same time.
-const writtenCaches = 256 << 20
+const writtenCaches = 768 << 20
 
 // Write writes n texts of so many tokens with m, each token drawn from the probabilities that m
 // gives it. A text begins with m's BOS, or else with the first token that ends texts, or else with
