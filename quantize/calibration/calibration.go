@@ -102,7 +102,7 @@ func (o *Options) Read(ctx context.Context, m *model.Model, r *quantize.Recipe, 
 	}
 	tok, data, err := texts.Tokenizer(m)
 	if err != nil {
-		return cal, fmt.Errorf("calibration: %w", err)
+		return cal, fmt.Errorf("calibration: %w; --calib %s needs none: the model writes the text", err, Self)
 	}
 	encode := func(ctx context.Context, text string, special bool) ([]int, error) {
 		return texts.Encode(ctx, tok, text, special)

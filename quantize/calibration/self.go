@@ -32,6 +32,9 @@ func (o *Options) write(ctx context.Context, m *model.Model, r *quantize.Recipe,
 		return cal, fmt.Errorf("--calib %s is text that the model writes, and no other text goes with it; a file of that name is ./%s", Self, Self)
 	}
 	pieces := max(want.Tokens, r.Tune) / max(want.Context, 1)
+	if holdOut && pieces == 1 {
+		return cal, fmt.Errorf("--max-kl and --min-top1 are measured on held-out pieces of the calibration text; use --calib-tokens %d or more for two pieces", 2*want.Context)
+	}
 	if err := checkPieces(pieces*want.Context, want, holdOut); err != nil {
 		return cal, err
 	}
@@ -52,7 +55,11 @@ func (o *Options) write(ctx context.Context, m *model.Model, r *quantize.Recipe,
 	if tok, _, err := texts.Tokenizer(m); err == nil {
 		cal.Special = tok.IsSpecial
 	}
-	return cal, cal.cut(ids, r, want, -1, holdOut)
+	if err := cal.cut(ids, r, want, -1, holdOut); err != nil {
+		return cal, err
+	}
+	cal.Available = 0 // the model would write more
+	return cal, nil
 }
 
 func toUint32(ids []int) []uint32 {
