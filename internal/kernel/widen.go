@@ -37,9 +37,14 @@ func Unpack(dst []uint8, src []byte, bits int, shift uint, or bool) {
 	check(uint(bits)+shift <= 8, "Unpack: shift")
 	check(len(src) == (len(dst)*bits+7)/8, "Unpack")
 	if bits < 8 {
-		n := blocks(len(dst) * bits / 8) // bytes
-		best.split[bits/2](dst[:n*8/bits], src[:n], shift, or)
-		dst, src = dst[n*8/bits:], src[n:]
+		whole, codes := len(dst)*bits/8, 8/bits // bytes, and codes in one
+		n := blocks(whole)
+		best.split[bits/2](dst[:n*codes], src[:n], shift, or)
+		if n < whole && n > 0 { // the last block again, up to the last whole byte: that changes nothing twice
+			best.split[bits/2](dst[(whole-width)*codes:whole*codes], src[whole-width:whole], shift, or)
+			n = whole
+		}
+		dst, src = dst[n*codes:], src[n:]
 	} else if !or {
 		copy(dst, src)
 		return
