@@ -43,11 +43,12 @@ func (o *Options) write(ctx context.Context, m *model.Model, r *quantize.Recipe,
 		return cal, fmt.Errorf("--calib %s: %w", Self, err)
 	}
 	ids := slices.Concat(written...)
-	h := sha256.New()
-	if err := binary.Write(h, binary.LittleEndian, toUint32(ids)); err != nil {
-		return cal, err
+	b := make([]byte, 0, 4*len(ids))
+	for _, id := range ids {
+		b = binary.LittleEndian.AppendUint32(b, uint32(id))
 	}
-	want.Name, want.SHA256 = Self, []string{hex.EncodeToString(h.Sum(nil))}
+	sum := sha256.Sum256(b)
+	want.Name, want.SHA256 = Self, []string{hex.EncodeToString(sum[:])}
 	if err := checkDigests(r, &want); err != nil {
 		return cal, err
 	}
@@ -60,12 +61,4 @@ func (o *Options) write(ctx context.Context, m *model.Model, r *quantize.Recipe,
 	}
 	cal.Available = 0 // the model would write more
 	return cal, nil
-}
-
-func toUint32(ids []int) []uint32 {
-	x := make([]uint32, len(ids))
-	for i, id := range ids {
-		x[i] = uint32(id)
-	}
-	return x
 }

@@ -62,10 +62,7 @@ func (p *panel) level(r, lo, hi int) (best int, changed bool) {
 		return 0, false
 	}
 	c, grid := p.choice, p.grids[r]
-	for l, level := range p.dst.Scheme.ShortLevels() {
-		c.scale[l] = float32(p.factors[r] * level)
-		c.inverse[l] = 1 / c.scale[l]
-	}
+	levelScales(p.dst.Scheme, p.factors[r], c.scale[:], c.inverse[:])
 	e, want, n := p.e[r*p.stride:], p.want(r), hi-lo
 	for i := range n {
 		c.value[i] = want[lo+i] - e[lo+i]

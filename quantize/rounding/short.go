@@ -54,14 +54,20 @@ func (s *scaleSearch) shortRow(x []float32) error {
 	return nil
 }
 
+// levelScales sets scales to a factor times each level of short scales, and inverse to their
+// inverses.
+func levelScales(s qtensor.Scheme, factor float32, scales, inverse []float32) {
+	for i, l := range s.ShortLevels() {
+		scales[i] = float32(factor * l)
+		inverse[i] = 1 / scales[i]
+	}
+}
+
 // shortErrors sets tried to the best level of each group of x, with a factor, and returns the
 // sum of their errors.
 func (s *scaleSearch) shortErrors(x []float32, factor float32) (sum float64) {
-	levels := s.scheme.ShortLevels()
-	errors, scales, inverse := s.errors[:len(levels)], s.trial[:len(levels)], s.inverse[:len(levels)]
-	for i, l := range levels {
-		scales[i], inverse[i] = float32(factor*l), 1/float32(factor*l)
-	}
+	errors, scales, inverse := s.errors[:kernel.Descents], s.trial[:kernel.Descents], s.inverse[:kernel.Descents]
+	levelScales(s.scheme, factor, scales, inverse)
 	for g := range s.short.tried {
 		lo, hi := s.scheme.Span(g, len(x))
 		kernel.GridErrors(errors, x[lo:hi], s.power[lo:hi], scales, inverse, s.bottom, s.top)

@@ -52,11 +52,9 @@ func (d *draft) fixMistral(f *fields, model []byte) error {
 	return defect.Unsupported(configFile+": "+mistralKey, "true, for a pre-tokenizer that does not begin with a pattern; load it with transformers' AutoTokenizer, save it, and remove the key")
 }
 
-var preRelease = regexp.MustCompile(`^5(\.0)*\.?(dev|a|b|rc)`)
-
 // before5 reports whether a version of transformers is below 5.0.0. One that is not known counts
 // as such.
 func before5(version string) bool {
 	major, err := strconv.Atoi(regexp.MustCompile(`^\d*`).FindString(version))
-	return err != nil || major < 5 || preRelease.MatchString(version)
+	return err != nil || major < 5 || regexp.MustCompile(`^5(\.0)*\.?(dev|a|b|rc)`).MatchString(version)
 }
