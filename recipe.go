@@ -20,7 +20,8 @@ type Rule = quantize.Rule
 // ParseRule reads "pattern=scheme", such as "blocks.*.down=int8/g32".
 func ParseRule(text string) (Rule, error) { return quantize.ParseRule(text) }
 
-// ParseScheme reads a scheme: "f32", "f16", "bf16", "intBITS/GROUP[/asym]" or "intBITS/GROUP/s4".
+// ParseScheme reads a scheme: "f32", "f16", "bf16", "intBITS/GROUP[/asym]",
+// "intBITS/GROUP/s4" or "int4/GROUP/nl".
 func ParseScheme(text string) (Scheme, error) { return words.Scheme(text) }
 
 // ParseSchemes reads a scheme from each of texts.

@@ -34,7 +34,7 @@ const shortSchemes = "int2/g16/s4,int3/g16/s4,int4/g16/s4,int5/g16/s4,int6/g16/s
 
 // wideSchemes lists every width in wide and narrow groups with float16 scales, with a minimum
 // where it can pay off.
-const wideSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
+const wideSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g32/nl,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
 	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
 
 // codedSchemes lists the rates of entropy-coded integers.

@@ -84,6 +84,6 @@ var flagValues = map[string][]string{
 }
 
 var schemes = []string{
-	"int4/g16/s4", "int4/g32", "int4/g64", "int4/g128", "int4/row", "int4/g32/asym", "int4/g64/asym", "int4/g128/asym",
+	"int4/g16/s4", "int4/g32", "int4/g64", "int4/g128", "int4/row", "int4/g32/nl", "int4/g32/asym", "int4/g64/asym", "int4/g128/asym",
 	"int8/g32", "int8/g64", "int8/g128", "int8/row", thimble.Keep, "f32", "f16", "bf16",
 }

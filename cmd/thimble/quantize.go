@@ -42,14 +42,14 @@ create.
 override them:
 PRESETS
 A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
-intBITS/GROUP, with /sym, /asym or /s4 after it. int4/g32 stores one float16
+intBITS/GROUP, with /sym, /asym, /s4 or /nl after it. int4/g32 stores one float16
 scale for each 32 columns, and int8/row one for each row. Symmetric schemes,
 /sym, are the default and need not say so; plans do. int4/g32/asym stores a
 minimum as well. int4/g16/s4 stores a scale of 4 bits for each 16 columns, which
 only .thimble files can: at equal size, it loses about a third less. The number
-of columns need not be a multiple of the group size. Q4_0, Q4_1, Q5_0, Q5_1 and
-Q8_0 are llama.cpp's names for int4/g32, int4/g32/asym, int5/g32, int5/g32/asym
-and int8/g32.
+of columns need not be a multiple of the group size. Q4_0, IQ4_NL, Q4_1, Q5_0,
+Q5_1 and Q8_0 are llama.cpp's names for int4/g32, int4/g32/nl (uneven levels,
+for GGUF), int4/g32/asym, int5/g32, int5/g32/asym and int8/g32.
 
 The embedding, which is also the output head of a tied model, usually deserves
 more bits than the layers. Patterns match a name part by part: 'blocks.*.down',

@@ -45,6 +45,9 @@ func Place(f Exporter, m *model.Model, source string, role model.Role, want qten
 	x, from := m.Tensors[source], o.Scheme(m, source)
 	want = want.WideScales() // short ones are Thimble's own
 	to := f.Nearest(want, x.Cols, role)
+	if even := want.Even(); to != want && f.Nearest(even, x.Cols, role) == even {
+		want, to = even, even // which has the same values
+	}
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
 		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",

@@ -26,8 +26,8 @@ func (Exporter) Format() export.Format {
 }
 
 // Nearest returns s if GGUF has a type for it, and otherwise a scheme with at least as
-// many bits: the narrowest of 4, 5 and 8 bits in groups of 32, with a minimum if s has one
-// (8 bits never do), or float16 if 32 does not divide the columns.
+// many bits: the narrowest of 4, 5 and 8 bits in groups of 32, with uneven levels or a minimum if
+// s has them (8 bits never do), or float16 if 32 does not divide the columns.
 func (Exporter) Nearest(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
 	if t, ok := ggml.Of(s); ok {
 		if _, _, _, err := t.Scheme.Sizes(1, cols); err == nil {
@@ -39,7 +39,7 @@ func (Exporter) Nearest(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme
 	case cols%near.Group != 0:
 		return qtensor.Scheme{Kind: qtensor.F16}
 	case s.Bits <= 4:
-		near.Bits, near.Asym = 4, s.Asym
+		near.Bits, near.Asym, near.Uneven = 4, s.Asym, s.Uneven
 	case s.Bits == 5:
 		near.Bits, near.Asym = 5, s.Asym
 	}

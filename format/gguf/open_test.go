@@ -242,6 +242,7 @@ func sameJSON(a, b any) bool {
 var stored = []qtensor.Scheme{
 	{Kind: qtensor.F32}, {Kind: qtensor.F16}, {Kind: qtensor.BF16},
 	{Kind: qtensor.Int, Bits: 4, Group: 32}, {Kind: qtensor.Int, Bits: 4, Group: 32, Asym: true},
+	{Kind: qtensor.Int, Bits: 4, Group: 32, Uneven: true},
 	{Kind: qtensor.Int, Bits: 5, Group: 32}, {Kind: qtensor.Int, Bits: 5, Group: 32, Asym: true},
 	{Kind: qtensor.Int, Bits: 8, Group: 32},
 }

@@ -25,6 +25,7 @@ func groupNear(size, cols int) int {
 // each with the scale and the minimum of each group.
 func writeCodes(w io.Writer, x *qtensor.Matrix, each func(scale, min uint16) error) (scales []byte, err error) {
 	s, _ := x.Scheme.Native()
+	s = s.Even()
 	var reader qtensor.Reader
 	row := make([]byte, 4*words(x.Cols, s.Bits))
 	for r := range x.Rows {

@@ -104,7 +104,7 @@ func (s *stored) write(ctx context.Context, out io.Writer, x *qtensor.Matrix) er
 					mins = binary.LittleEndian.AppendUint16(mins, m[g])
 				}
 			}
-			if x.Scheme.Kind == qtensor.Foreign {
+			if x.Scheme.Kind == qtensor.Foreign || x.Scheme.Uneven {
 				row = packed
 				s.To.PackRow(row, codes)
 			}

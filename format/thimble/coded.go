@@ -34,6 +34,9 @@ func (c *Contents) features() (bits uint64) {
 		if e.Scheme.Short {
 			bits |= featureShort
 		}
+		if e.Scheme.Uneven {
+			bits |= featureUneven
+		}
 	}
 	return bits
 }
@@ -323,7 +326,7 @@ func (c *container) decoder(p *codedPart, spare *sync.Pool) (*ans.Decoder, error
 	}
 	elements := 256
 	if p.plane == 0 {
-		elements = 1 << p.tensor.Scheme.Bits
+		elements = 1 << p.tensor.Scheme.Even().Bits
 	}
 	err := c.read(p, 0, func(head []byte) error { return d.Reset(head, p.shape.rows, p.shape.cols, elements) })
 	if err != nil {

@@ -239,10 +239,10 @@ func (d *dumper) scalar(skip int) (major int, text string, length int) {
 // TestLiteralReader reads containers with every scheme literally by docs/FORMAT.md,
 // without this package or qtensor.
 func TestLiteralReader(t *testing.T) {
-	for _, kind := range []string{"sym", "asym", "s4"} {
+	for _, kind := range []string{"sym", "asym", "s4", "nl"} {
 		for bits := 2; bits <= 8; bits++ {
 			for _, group := range []int{0, 8, 24} {
-				if kind == "s4" && group == 0 { // it needs groups
+				if kind == "s4" && group == 0 || kind == "nl" && bits != 4 {
 					continue
 				}
 				c := tiny()
@@ -251,7 +251,7 @@ func TestLiteralReader(t *testing.T) {
 				for i, s := range c.Spec.Slots() {
 					e := Entry{Name: s.Name, Scheme: qtensor.Scheme{Kind: qtensor.Kind(i % 3)}, Rows: s.Rows, Cols: s.Cols}
 					if s.Rows > 1 && i%5 > 0 {
-						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4"}
+						e.Scheme = qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4", Uneven: kind == "nl"}
 					}
 					c.Tensors = append(c.Tensors, e)
 				}
@@ -333,6 +333,9 @@ func literal(file []byte) map[string]func(r, i int) float32 {
 					code |= int(row[i*width/8]) >> (i * width % 8) & (1<<width - 1) << shift
 					row, shift = row[(x.Cols*width+7)/8:], shift+width
 				}
+			}
+			if part[2] == "nl" {
+				bits, code = 8, 128+[]int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}[code]
 			}
 			g := r*groups + i/group
 			if part[2] == "s4" {

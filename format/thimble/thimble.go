@@ -46,9 +46,10 @@ const (
 	pageAlign    = 16 << 10 // the largest page of Android and iOS
 	planeAlign   = 64       // one cache line, and the widest vector register
 
-	featureCoded = 1 << 0 // some tensor is coded
-	featureShort = 1 << 1 // some tensor has short scales
-	known        = featureCoded | featureShort
+	featureCoded  = 1 << 0 // some tensor is coded
+	featureShort  = 1 << 1 // some tensor has short scales
+	featureUneven = 1 << 2 // some tensor has uneven levels
+	known         = featureCoded | featureShort | featureUneven
 )
 
 // A Digest is a SHA-256.

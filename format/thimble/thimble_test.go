@@ -243,6 +243,7 @@ func drawContents(t *rapid.T) *Contents {
 			scheme.Group = rapid.SampledFrom([]int{0, 8, 24, 32, 64, 128}).Draw(t, "group")
 			scheme.Asym = rapid.Bool().Draw(t, "asym")
 			scheme.Short = !scheme.Asym && scheme.Group > 0 && rapid.Bool().Draw(t, "short")
+			scheme.Uneven = scheme.Bits == 4 && !scheme.Asym && !scheme.Short && rapid.Bool().Draw(t, "uneven")
 		}
 		coded := scheme.Kind == qtensor.Int && rapid.Bool().Draw(t, "coded")
 		c.Tensors = append(c.Tensors, Entry{Name: slot.Name, Scheme: scheme, Rows: slot.Rows, Cols: slot.Cols, Coded: coded})

@@ -155,7 +155,7 @@ func fifthBits(x uint32) uint64 {
 // scale and the minimum; Append ignores m if the layout has no minimum. The layout
 // must have Packs.
 func (l *Layout) Append(dst []byte, codes []uint8, d, m uint16) []byte {
-	codes = codes[:l.Cols]
+	codes = l.Scheme.indices(codes[:l.Cols])
 	dst = binary.LittleEndian.AppendUint16(dst, d)
 	if l.Scheme.Asym {
 		dst = binary.LittleEndian.AppendUint16(dst, m)

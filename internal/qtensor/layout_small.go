@@ -18,11 +18,11 @@ import (
 //	Q1_0    d f16, 16 bytes of signs
 //	Q2_0    d f16, 16 bytes of 2-bit codes of -1 to 2
 //
-// A level or float x has the code Zero + x of a wider scheme, which holds it exactly.
+// A float x has the code Zero + x of a wider scheme, which holds it exactly.
 var (
-	IQ4_NL = &Layout{Name: "IQ4_NL", Cols: 32, Bytes: 18, Scheme: intScheme(8, 32, false), width: 4,
+	IQ4_NL = &Layout{Name: "IQ4_NL", Cols: 32, Bytes: 18, Scheme: unevenScheme, Packs: true,
 		float16Offsets: scaleOnly, unpack: func(codes []uint8, block []byte) { unpackHalves(codes, block[2:], &levelsIQ4) }}
-	IQ4_XS = &Layout{Name: "IQ4_XS", Cols: 256, Bytes: 136, Scheme: intScheme(8, 32, false), width: 4, Nested: true,
+	IQ4_XS = &Layout{Name: "IQ4_XS", Cols: 256, Bytes: 136, Scheme: unevenScheme, Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ4XS, scales: scalesIQ4XS}
 	MXFP4 = &Layout{Name: "MXFP4", Cols: 32, Bytes: 17, Scheme: intScheme(5, 32, false), width: 4, Nested: true,
 		unpack: func(codes []uint8, block []byte) { unpackHalves(codes, block[1:], &levelsFP4) }, scales: scalesMXFP4,
@@ -38,12 +38,10 @@ var (
 		float16Offsets: scaleOnly, unpack: unpackQ2, scales: scalesFromMinus1(0)}
 )
 
-// levelsIQ4 are 128 + kvalues_iq4nl of ggml-common.h, levelsFP4 16 + the doubled values of
-// 4-bit floats (kvalues_mxfp4).
-var (
-	levelsIQ4 = [16]uint8{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241}
-	levelsFP4 = [16]uint8{16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4}
-)
+var unevenScheme = Scheme{Kind: Int, Bits: 4, Group: 32, Uneven: true}
+
+// levelsFP4 are 16 + the doubled values of 4-bit floats (kvalues_mxfp4).
+var levelsFP4 = [16]uint8{16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4}
 
 // unpackHalves unpacks the levels whose indices are the low halves of the bytes, and then
 // those of the high halves.

@@ -178,7 +178,7 @@ func (d *Reader) join(stride int, m *Matrix, from, n int) bool {
 	s := m.Scheme
 	if s.Kind == Int {
 		s.Group = s.Columns(m.Cols)
-		if s.Short || len(kernel.Planes(s.Bits)) > 1 || m.Cols%s.Group != 0 || m.Cols*s.Bits%8 != 0 {
+		if s.Short || s.Uneven || len(kernel.Planes(s.Bits)) > 1 || m.Cols%s.Group != 0 || m.Cols*s.Bits%8 != 0 {
 			return false
 		}
 	}
@@ -235,7 +235,7 @@ func (m *Matrix) widenFactors(dst []float32, narrow []byte, wide []float32, r in
 // valid until the next call.
 func (d *Reader) Unpacked(m *Matrix, r int) []uint8 {
 	d.codes = grow(d.codes, m.Cols)
-	kernel.UnpackPlanes(d.codes, d.Stored(m, r), m.Scheme.Bits)
+	m.Scheme.unpack(d.codes, d.Stored(m, r))
 	return d.codes
 }
 
@@ -246,7 +246,7 @@ func (d *Reader) integers(m *Matrix, r int, row []byte) {
 		return
 	}
 	d.codes = grow(d.codes, m.Cols)
-	kernel.UnpackPlanes(d.codes, row, m.Scheme.Bits)
+	m.Scheme.unpack(d.codes, row)
 	d.Factors(m, r)
 	if !m.Scheme.Asym {
 		zero := float32(m.Scheme.Zero())
@@ -296,7 +296,7 @@ func (d *Reader) Codes(m *Matrix, r int) (codes []uint8, scales, mins []uint16) 
 			}
 		}
 	default:
-		kernel.UnpackPlanes(d.codes, row, s.Bits)
+		s.unpack(d.codes, row)
 		scaleRow, minRow := m.planeRow(m.Scales, r), m.planeRow(m.Mins, r)
 		for g := range groups {
 			d.scaleBits[g] = binary.LittleEndian.Uint16(scaleRow[2*g:])
@@ -336,6 +336,7 @@ func (m *Matrix) SetRow(r int, codes []uint8, scales, mins []uint16) {
 // PackRow writes a row of Codes of an Int scheme, which has one code for each column.
 func (s Scheme) PackRow(row []byte, codes []uint8) {
 	shift := 0
+	codes = s.indices(codes)
 	for _, width := range kernel.Planes(s.Bits) {
 		n := (len(codes)*width + 7) / 8
 		pack(row[:n], codes, width, shift)

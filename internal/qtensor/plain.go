@@ -3,13 +3,16 @@ package qtensor
 import "thimble/internal/mmap"
 
 // Plain reports whether kernels read the rows of m where they are: no Source makes them, and
-// they are not in another program's blocks.
-func (m *Matrix) Plain() bool { return m.Source == nil && m.Scheme.Kind != Foreign }
+// their codes are those of the products, neither uneven nor in another program's blocks.
+func (m *Matrix) Plain() bool {
+	return m.Source == nil && m.Scheme.Kind != Foreign && !m.Scheme.Uneven
+}
 
 // plainSizes returns the scheme of a plain copy, the bytes of its codes, and those of each plane
 // of factors, 0 if it has none of its own. wide reports whether the factors are float32 numbers.
 func (m *Matrix) plainSizes() (s Scheme, codes, scales, mins int64, wide bool) {
 	s, exact := m.Scheme.Native()
+	s = s.Even()
 	codes, scales, mins, _ = s.Sizes(m.Rows, m.Cols) // m has passed Check
 	switch {
 	case m.Scheme.Kind != Foreign:
@@ -59,6 +62,8 @@ func (m *Matrix) Factors32(plane []float32, r int) []float32 {
 // CopyPlain copies row r of src to dst, the PlainCopy of src.
 func (d *Reader) CopyPlain(dst, src *Matrix, r int) {
 	switch {
+	case src.Scheme.Uneven:
+		dst.Scheme.PackRow(dst.planeRow(dst.Codes, r), d.Unpacked(src, r)) // both have src's scales
 	case src.Scheme.Kind != Foreign:
 		copy(dst.planeRow(dst.Codes, r), d.Stored(src, r))
 	case dst.Scales32 == nil:

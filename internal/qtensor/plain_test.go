@@ -22,7 +22,7 @@ func TestPlainCopy(t *testing.T) {
 		reversed.Source, reversed.Codes = matrixRows{m}, nil
 		ms = append(ms, &reversed)
 	}
-	for _, scheme := range []string{"int4/g32", "int5/g16/asym", "int5/g16/s4", "bf16", "f32"} {
+	for _, scheme := range []string{"int4/g32", "int4/g32/nl", "int5/g16/asym", "int5/g16/s4", "bf16", "f32"} {
 		s, err := ParseScheme(scheme)
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,9 @@ func TestPlainCopy(t *testing.T) {
 		}
 		turned := *m
 		turned.Source, turned.Codes = matrixRows{m}, nil
-		ms = append(ms, &turned)
+		if ms = append(ms, &turned); s.Uneven {
+			ms = append(ms, m)
+		}
 	}
 	for _, m := range ms {
 		c := m.PlainCopy()

@@ -19,6 +19,8 @@ func TestParseScheme(t *testing.T) {
 		"int5/g64/asym":   {Kind: Int, Bits: 5, Group: 64, Asym: true},
 		"int2/g65536/sym": {Kind: Int, Bits: 2, Group: 65536},
 		"int5/g16/s4":     {Kind: Int, Bits: 5, Group: 16, Short: true},
+		"int4/g32/nl":     {Kind: Int, Bits: 4, Group: 32, Uneven: true},
+		"int4/row/nl":     {Kind: Int, Bits: 4, Uneven: true},
 	} {
 		got, err := ParseScheme(text)
 		if err != nil || got != want {
@@ -31,7 +33,7 @@ func TestParseScheme(t *testing.T) {
 	for _, text := range []string{
 		"", "int4", "int4/", "int4/32", "int4/g0", "int4/g-32", "int4/g33", "int1/g32", "int9/g32", "int4/g32/x",
 		"int4/g32/sym/asym", "INT4/g32", "f64", "int/g32", "int4/g999999999", "int4/g65544", "int4 /g32",
-		"int4/row/s4", "int4/g32/asym/s4", "int4/g32/s8",
+		"int4/row/s4", "int4/g32/asym/s4", "int4/g32/s8", "int3/g32/nl", "int8/g32/nl", "int4/row/nl@3",
 	} {
 		if got, err := ParseScheme(text); err == nil {
 			t.Errorf("ParseScheme(%q) = %v, want an error", text, got)

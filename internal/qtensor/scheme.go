@@ -32,13 +32,16 @@ const (
 //	symmetric   w = d * (c - 2^(Bits-1))    d may be negative
 //	asymmetric  w = d * c + m               m is the group's float16 minimum
 //
-// In a Short scheme, d is one of 16 levels of a factor of the row: see ShortLevels.
+// In a Short scheme, d is one of 16 levels of a factor of the row: see ShortLevels. In an Uneven
+// one, which is symmetric, c - 2^(Bits-1) is one of 16 numbers of 8 bits that are not evenly spaced.
 type Scheme struct {
 	Kind  Kind
 	Bits  int  // 2 to 8
 	Group int  // columns that share a scale; 0 means the whole row
 	Asym  bool // each group has a minimum
 	Short bool // each group has a scale of 4 bits, and each row a factor for them; see ShortLevels
+	// Uneven has the 16 levels of ggml's IQ4_NL; Bits is 4. See Even.
+	Uneven bool
 
 	// Rate, if not 0, is the hundredths of a bit per weight that an entropy-coded matrix takes in
 	// a file. A plan has it; the scheme of a Matrix does not, because a matrix in memory takes Bits.
@@ -51,7 +54,8 @@ type Scheme struct {
 const MaxGroup = 1 << 16
 
 // ParseScheme parses "f32", "f16", "bf16", or "intB/gN" or "intB/row" with an
-// optional "/sym" (the default), "/asym" or "/s4" (Short). "intB/row@R" has the rate R, in bits.
+// optional "/sym" (the default), "/asym", "/s4" (Short) or "/nl" (Uneven). "intB/row@R" has the
+// rate R, in bits.
 func ParseScheme(text string) (Scheme, error) {
 	switch text {
 	case "f32":
@@ -62,7 +66,7 @@ func ParseScheme(text string) (Scheme, error) {
 		return Scheme{Kind: BF16}, nil
 	}
 	bad := func() (Scheme, error) {
-		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row, int4/g64/asym or int5/g16/s4", text)
+		return Scheme{}, fmt.Errorf("scheme %q is not valid, want f32, f16, bf16, or integers such as int4/g32, int8/row, int4/g64/asym, int5/g16/s4 or int4/g32/nl", text)
 	}
 	plain, rate, rated := strings.Cut(text, "@")
 	part := strings.Split(plain, "/")
@@ -84,10 +88,10 @@ func ParseScheme(text string) (Scheme, error) {
 		return bad()
 	}
 	if len(part) == 3 {
-		if !slices.Contains([]string{"sym", "asym", "s4"}, part[2]) {
+		if !slices.Contains([]string{"sym", "asym", "s4", "nl"}, part[2]) {
 			return bad()
 		}
-		s.Asym, s.Short = part[2] == "asym", part[2] == "s4"
+		s.Asym, s.Short, s.Uneven = part[2] == "asym", part[2] == "s4", part[2] == "nl"
 	}
 	if rated {
 		r, err := strconv.ParseFloat(rate, 64)
@@ -114,7 +118,9 @@ func (s Scheme) Check() error {
 		return fmt.Errorf("group of %d columns, want a multiple of 8 up to %d", s.Group, MaxGroup)
 	case s.Short && (s.Group == 0 || s.Asym):
 		return fmt.Errorf("scales of 4 bits need groups and no minimums, such as int5/g16/s4")
-	case s.Rate > 0 && (s.Group != 0 || s.Asym):
+	case s.Uneven && (s.Bits != 4 || s.Asym || s.Short):
+		return fmt.Errorf("uneven levels need 4 bits, float16 scales and no minimums, such as int4/g32/nl")
+	case s.Rate > 0 && (s.Group != 0 || s.Asym || s.Uneven):
 		return fmt.Errorf("a rate needs one scale for a row and no minimum, such as int8/row@4.5")
 	case s.Rate > 0 && (s.Rate < leastRate || int(s.Rate) > 100*s.Bits):
 		return fmt.Errorf("a rate of %g bits, want %g to %d", s.BitsRate(), leastRate/100.0, s.Bits)
@@ -164,6 +170,8 @@ func (s Scheme) String() string {
 		sym = "asym"
 	} else if s.Short {
 		sym = "s4"
+	} else if s.Uneven {
+		sym = "nl"
 	}
 	text := fmt.Sprintf("int%d/%s/%s", s.Bits, group, sym)
 	if s.Rate > 0 {
@@ -176,12 +184,15 @@ func (s Scheme) String() string {
 func (s Scheme) valueBytes() int { return [...]int{F32: 4, F16: 2, BF16: 2}[s.Kind] }
 
 // Zero returns the zero point of a symmetric scheme: the code that represents 0.
-func (s Scheme) Zero() int { return 1 << (s.Bits - 1) }
+func (s Scheme) Zero() int { return 1 << (s.Even().Bits - 1) }
 
 // Codes returns the range of codes that a quantizer may choose. Symmetric int8
 // does not use code 0 (the value -128): then code-Zero can be negated in an int8,
 // and integer kernels may flip signs.
 func (s Scheme) Codes() (lo, hi int) {
+	if s.Uneven { // it has 16 of this range, see Codebook
+		return int(levelsIQ4[0]), int(levelsIQ4[15])
+	}
 	if s.Bits == 8 && !s.Asym {
 		return 1, 255
 	}

@@ -7,7 +7,7 @@ import (
 
 // String of a parsed scheme parses as the same scheme, and an error is one line.
 func FuzzParseScheme(f *testing.F) {
-	for _, text := range []string{"f32", "bf16", "int4/g32", "int8/row/asym", "int5/g64/sym", "int5/g16/s4", "int5/row/s4", "int9/g32", "int4/g0", "int4/g65544", "int-4/g32", "int4/g32/", "int4/g+8", "\n"} {
+	for _, text := range []string{"f32", "bf16", "int4/g32", "int8/row/asym", "int5/g64/sym", "int5/g16/s4", "int5/row/s4", "int4/g64/nl", "int9/g32", "int4/g0", "int4/g65544", "int-4/g32", "int4/g32/", "int4/g+8", "\n"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

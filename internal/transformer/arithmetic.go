@@ -91,7 +91,7 @@ func parseCache(text string) (keys, values qtensor.Scheme, err error) {
 	}
 	keys, err1 := qtensor.ParseScheme(k)
 	values, err2 := qtensor.ParseScheme(v)
-	if err1 != nil || err2 != nil || keys.Short || values.Short { // nothing searches for their scales
+	if err1 != nil || err2 != nil || keys.Short || values.Short || keys.Uneven || values.Uneven { // nothing searches for their scales
 		err = fmt.Errorf("kv %q: want f32, f16, int8, k8v4, a scheme such as int8/g32, or two for keys and values such as int8/row,int4/g32", text)
 	}
 	return keys, values, err

@@ -71,7 +71,7 @@ type inputKey struct {
 // inputKeyOf returns the key of the input that weights w need for n positions.
 func (d *Decoder) inputKeyOf(w *qtensor.Matrix, n int) inputKey {
 	key := inputKey{group: w.Scheme.Columns(w.Cols)}
-	if w.Scheme.Kind == qtensor.Int && kernel.PrefersStored(w.Scheme.Bits, n) && d.segmentsOf(w.Cols, key.group).storable {
+	if w.Scheme.Kind == qtensor.Int && !w.Scheme.Uneven && kernel.PrefersStored(w.Scheme.Bits, n) && d.segmentsOf(w.Cols, key.group).storable {
 		key.stored, key.order = true, kernel.StoredOrder(w.Scheme.Bits)
 	}
 	return key

@@ -143,9 +143,9 @@ func TestIntegerProduct(t *testing.T) {
 	}
 	for bits := 2; bits <= 8; bits++ {
 		for _, group := range []int{8, 16, 24, 32, 64, 256, 1024, 0} {
-			for _, kind := range []string{"sym", "asym", "s4"} {
-				s := qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4"}
-				if s.Short && group != 16 && group != 64 {
+			for _, kind := range []string{"sym", "asym", "s4", "nl"} {
+				s := qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: group, Asym: kind == "asym", Short: kind == "s4", Uneven: kind == "nl"}
+				if s.Short && group != 16 && group != 64 || s.Uneven && bits != 4 {
 					continue
 				}
 				for range shapes {
@@ -163,7 +163,7 @@ func TestIntegerProduct(t *testing.T) {
 			}
 		}
 	}
-	for _, l := range []*qtensor.Layout{qtensor.Q4_0, qtensor.Q4_1, qtensor.Q5_0, qtensor.Q5_1, qtensor.Q8_0, qtensor.Q4_K, qtensor.Q5_K, qtensor.Q6_K} {
+	for _, l := range []*qtensor.Layout{qtensor.Q4_0, qtensor.Q4_1, qtensor.Q5_0, qtensor.Q5_1, qtensor.Q8_0, qtensor.IQ4_NL, qtensor.Q4_K, qtensor.Q5_K, qtensor.Q6_K} {
 		for _, group := range activations[1:] {
 			checkInteger(t, r, randomMatrix(t, r, l.Foreign(), 5, l.Cols*3), Activations{true, group}, 4)
 		}

@@ -79,7 +79,7 @@ func schemes() (all []qtensor.Scheme) {
 			}
 		}
 	}
-	return all
+	return append(all, qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32, Uneven: true})
 }
 
 // The shape of the matrices: more rows than a core takes at a time, and columns
@@ -329,6 +329,9 @@ func nearestGroup(x []float32, s qtensor.Scheme) {
 		q := 0.0
 		if step != 0 {
 			q = min(max(math.RoundToEven((float64(v)-low)/step), bottom), top)
+			if book := s.Codebook(); book != nil {
+				q = float64(int(book[int(q)+s.Zero()]) - s.Zero())
+			}
 		}
 		x[i] = float32(q*step + low)
 	}

@@ -10,14 +10,15 @@ import (
 type grid struct {
 	scheme      qtensor.Scheme
 	zero        float32
-	bottom, top float32   // smallest and largest code, minus zero
-	scale, min  []float32 // (groups); min is zero for symmetric schemes
-	inverse     []float32 // (groups) of scale, or 0
+	bottom, top float32     // smallest and largest code, minus zero
+	scale, min  []float32   // (groups); min is zero for symmetric schemes
+	inverse     []float32   // (groups) of scale, or 0
+	book        *[256]uint8 // of codes; see qtensor.Scheme.Codebook
 }
 
 func newGrid(s qtensor.Scheme, cols int) *grid {
 	first, last := s.Codes()
-	g := &grid{scheme: s, bottom: float32(first), top: float32(last)}
+	g := &grid{scheme: s, bottom: float32(first), top: float32(last), book: s.Codebook()}
 	if !s.Asym {
 		g.zero = float32(s.Zero())
 		g.bottom, g.top = g.bottom-g.zero, g.top-g.zero
@@ -49,6 +50,9 @@ func (g *grid) setScale(group int, scale float32) {
 // value.
 func (g *grid) nearest(group int, v float32) (c, value float32) {
 	c = code(v-g.min[group], g.inverse[group], g.bottom, g.top)
+	if g.book != nil {
+		c = nearestIn(g.book, c)
+	}
 	return c, float32(g.scale[group]*c) + g.min[group]
 }
 

@@ -28,13 +28,14 @@ type scaleSearch struct {
 	bottom, top                     float32
 	divisor, trial, inverse, errors [kernel.Candidates]float32
 
+	book   *[256]uint8 // of codes; see qtensor.Scheme.Codebook
 	ranges rangeSearch // for asymmetric ones
 	short  shortSearch // for scales of 4 bits
 }
 
 func newScaleSearch(scheme qtensor.Scheme, power []float32, plain bool) *scaleSearch {
 	groups := scheme.Groups(len(power))
-	s := &scaleSearch{scheme: scheme, plain: plain, power: power, codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
+	s := &scaleSearch{scheme: scheme, plain: plain, power: power, book: scheme.Codebook(), codes: make([]uint8, len(power)), scale: make([]uint16, groups), min: make([]uint16, groups)}
 	s.divisors()
 	if scheme.Short {
 		s.short.best, s.short.tried = make([]uint8, groups), make([]uint8, groups)
@@ -87,8 +88,12 @@ func (s *scaleSearch) divisors() {
 		s.divisor[0] = s.bottom
 		return
 	}
+	unit := float32(1)
+	if s.book != nil { // 16 codes span that many of the Even scheme
+		unit = 16
+	}
 	for i := range overshoots {
-		beyond := overshootFirst + overshootStep*float32(i)
+		beyond := unit * (overshootFirst + overshootStep*float32(i))
 		s.divisor[2*i], s.divisor[2*i+1] = s.bottom-beyond, s.top+beyond
 	}
 }
@@ -103,7 +108,11 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 		most = lo
 	}
 	kernel.GridScales(&s.trial, &s.inverse, &s.divisor, most)
-	kernel.GridErrors(s.errors[:], x, power, s.trial[:], s.inverse[:], s.bottom, s.top)
+	if s.book == nil {
+		kernel.GridErrors(s.errors[:], x, power, s.trial[:], s.inverse[:], s.bottom, s.top)
+	} else {
+		s.bookErrors(x, power)
+	}
 	best := least(s.errors[:], s.trial[:])
 	if best < 0 {
 		if max(hi, -lo) > 1 {
@@ -117,7 +126,31 @@ func (s *scaleSearch) symmetric(g int, x, power []float32, codes []uint8) error 
 	}
 	s.scale[g], _ = qtensor.ToFloat16(s.trial[best])
 	kernel.GridCodes(codes, x, 0, s.inverse[best], s.bottom, s.top, s.scheme.Zero())
+	if s.book != nil {
+		for i, c := range codes {
+			codes[i] = s.book[c]
+		}
+	}
 	return nil
+}
+
+// bookErrors is kernel.GridErrors for codes of a book.
+func (s *scaleSearch) bookErrors(x, power []float32) {
+	clear(s.errors[:])
+	for i, v := range x {
+		for l, scale := range s.trial {
+			d := v - float32(scale*nearestIn(s.book, code(v, s.inverse[l], s.bottom, s.top)))
+			s.errors[l] += float32(power[i] * float32(d*d))
+		}
+	}
+}
+
+// bookZero is the zero point of the codes of a book.
+const bookZero = 128
+
+// nearestIn returns the code of book that is nearest to c. Both are minus the zero point.
+func nearestIn(book *[256]uint8, c float32) float32 {
+	return float32(int(book[uint8(int(c)+bookZero)]) - bookZero)
 }
 
 // least returns the first candidate with the smallest error, or -1 if none has a scale and a

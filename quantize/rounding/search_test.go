@@ -161,6 +161,7 @@ func TestBytesAreTheSameEverywhere(t *testing.T) {
 		"int5/g16/s4":   goldenInt5Short,
 		"int4/g32":      goldenInt4,
 		"int4/g32/asym": goldenInt4Asym,
+		"int4/g32/nl":   goldenInt4Uneven,
 		"int8/g64":      goldenInt8,
 	} {
 		for _, procs := range []int{1, 8} {
@@ -187,6 +188,8 @@ const (
 	goldenInt4     = "f219d62008404e4c"
 	goldenInt4Asym = "1854d7409914e53e"
 	goldenInt8     = "54d2256926a68404"
+
+	goldenInt4Uneven = "be21031ae7c210e8"
 
 	goldenInt4Short = "6c16f71ed35d6205"
 	goldenInt5Short = "2aed48710f69820d"

@@ -57,7 +57,7 @@ type lane struct {
 // matrix returns w with noise.
 func matrix(ctx context.Context, w *qtensor.Matrix, seed uint64) (*qtensor.Matrix, error) {
 	scheme, native := w.Scheme.Native()
-	if !native {
+	if native = native && !scheme.Uneven; !native {
 		scheme = qtensor.Scheme{Kind: qtensor.F32}
 	}
 	out, err := qtensor.New(scheme, w.Rows, w.Cols)
@@ -101,11 +101,11 @@ func (l *lane) floats(out, w *qtensor.Matrix, r int, random *metric.SplitMix) er
 	}
 	l.values = l.values[:w.Cols]
 	l.reader.Row(l.values, w, r)
-	_, scale, _ := l.reader.Integers(w, r)
+	codes, scale, _ := l.reader.Integers(w, r)
 	group := w.Scheme.Columns(w.Cols)
 	for i := range l.values {
 		error := float32(random.Next()>>40)/(1<<24) - 0.5
-		l.values[i] += float32(error * scale[i/group])
+		l.values[i] += float32(error * float32(scale[i/group]*w.Scheme.Step(codes[i])))
 	}
 	return out.SetFloats(r, l.values)
 }
