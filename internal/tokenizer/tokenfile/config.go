@@ -24,6 +24,9 @@ func (d *draft) readConfig(files Files) error {
 	if err := d.fixMistral(f, files.Checkpoint); err != nil {
 		return err
 	}
+	if err := d.prefixSpace(f, files.Checkpoint); err != nil {
+		return err
+	}
 	return d.apply(f)
 }
 
