@@ -19,8 +19,9 @@ type Layout struct {
 	// scale.
 	Packs bool
 
-	width          int   // bits that a code takes there, if they are fewer than Scheme's
-	float16Offsets []int // byte offsets of a block's float16 numbers
+	width          int           // bits that a code takes there, if they are fewer than Scheme's
+	steps          *[256]float32 // see Scheme.Steps; nil for those of Scheme
+	float16Offsets []int         // byte offsets of a block's float16 numbers
 	// unpack writes the codes of a block, (Cols).
 	unpack func(codes []uint8, block []byte)
 	// scales writes the scales and offsets of a block, one of each for every

@@ -34,19 +34,19 @@ var (
 // With signs, a value x has the code 128 + x. The values of IQ1 are -1, 0 and 1, moved by
 // an eighth up or down.
 var (
-	IQ2_XXS = &Layout{Name: "IQ2_XXS", Cols: 256, Bytes: 66, Scheme: intScheme(8, 32, false), width: 2, Nested: true,
+	IQ2_XXS = &Layout{Name: "IQ2_XXS", Cols: 256, Bytes: 66, Scheme: intScheme(8, 32, false), width: 2, steps: gridSteps(51, 8, 8), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ2XXS, scales: scalesIQ2XXS}
-	IQ2_XS = &Layout{Name: "IQ2_XS", Cols: 256, Bytes: 74, Scheme: intScheme(8, 16, false), width: 2, Nested: true,
+	IQ2_XS = &Layout{Name: "IQ2_XS", Cols: 256, Bytes: 74, Scheme: intScheme(8, 16, false), width: 2, steps: gridSteps(51, 8, 9), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ2XS, scales: scalesIQ2(66)}
-	IQ2_S = &Layout{Name: "IQ2_S", Cols: 256, Bytes: 82, Scheme: intScheme(8, 16, false), width: 2, Nested: true,
+	IQ2_S = &Layout{Name: "IQ2_S", Cols: 256, Bytes: 82, Scheme: intScheme(8, 16, false), width: 2, steps: gridSteps(51, 8, 10), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ2S, scales: scalesIQ2(74)}
-	IQ3_XXS = &Layout{Name: "IQ3_XXS", Cols: 256, Bytes: 98, Scheme: intScheme(8, 32, false), width: 3, Nested: true,
+	IQ3_XXS = &Layout{Name: "IQ3_XXS", Cols: 256, Bytes: 98, Scheme: intScheme(8, 32, false), width: 3, steps: gridSteps(66, 4, 8), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ3XXS, scales: scalesIQ3XXS}
-	IQ3_S = &Layout{Name: "IQ3_S", Cols: 256, Bytes: 110, Scheme: intScheme(8, 32, false), width: 3, Nested: true,
+	IQ3_S = &Layout{Name: "IQ3_S", Cols: 256, Bytes: 110, Scheme: intScheme(8, 32, false), width: 3, steps: gridSteps(16, 4, 9), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ3S, scales: scalesIQ3S}
-	IQ1_S = &Layout{Name: "IQ1_S", Cols: 256, Bytes: 50, Scheme: intScheme(2, 32, true), Nested: true,
+	IQ1_S = &Layout{Name: "IQ1_S", Cols: 256, Bytes: 50, Scheme: intScheme(2, 32, true), steps: gridSteps(3, 8, 11), Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ1S, scales: scalesIQ1S}
-	IQ1_M = &Layout{Name: "IQ1_M", Cols: 256, Bytes: 56, Scheme: intScheme(2, 8, true), Nested: true,
+	IQ1_M = &Layout{Name: "IQ1_M", Cols: 256, Bytes: 56, Scheme: intScheme(2, 8, true), steps: gridSteps(3, 8, 11), Nested: true,
 		unpack: unpackIQ1M, scales: scalesIQ1M, infinite: func(block []byte) bool { return scaleIQ1M(block)&0x7c00 == 0x7c00 }}
 )
 

@@ -24,10 +24,10 @@ var (
 		float16Offsets: scaleOnly, unpack: func(codes []uint8, block []byte) { unpackHalves(codes, block[2:], &levelsIQ4) }}
 	IQ4_XS = &Layout{Name: "IQ4_XS", Cols: 256, Bytes: 136, Scheme: unevenScheme, Nested: true,
 		float16Offsets: scaleOnly, unpack: unpackIQ4XS, scales: scalesIQ4XS}
-	MXFP4 = &Layout{Name: "MXFP4", Cols: 32, Bytes: 17, Scheme: intScheme(5, 32, false), width: 4, Nested: true,
+	MXFP4 = &Layout{Name: "MXFP4", Cols: 32, Bytes: 17, Scheme: intScheme(5, 32, false), width: 4, steps: &stepsFP4, Nested: true,
 		unpack: func(codes []uint8, block []byte) { unpackHalves(codes, block[1:], &levelsFP4) }, scales: scalesMXFP4,
 		infinite: func(block []byte) bool { return block[0] > maxE8M0 }}
-	NVFP4 = &Layout{Name: "NVFP4", Cols: 64, Bytes: 36, Scheme: intScheme(5, 16, false), width: 4, unpack: unpackNVFP4, scales: scalesNVFP4}
+	NVFP4 = &Layout{Name: "NVFP4", Cols: 64, Bytes: 36, Scheme: intScheme(5, 16, false), width: 4, steps: &stepsFP4, unpack: unpackNVFP4, scales: scalesNVFP4}
 	TQ1_0 = &Layout{Name: "TQ1_0", Cols: 256, Bytes: 54, Scheme: intScheme(2, 256, false),
 		float16Offsets: []int{52}, unpack: unpackTQ1}
 	TQ2_0 = &Layout{Name: "TQ2_0", Cols: 256, Bytes: 66, Scheme: intScheme(2, 256, true),

@@ -1,10 +1,6 @@
 package qtensor
 
-import (
-	"math"
-
-	"thimble/internal/kernel"
-)
+import "thimble/internal/kernel"
 
 // An Uneven scheme has 16 values in each group, which are closer together near zero, where most
 // weights are: a scale times a level of ggml's IQ4_NL. Its codes, one per byte, are Zero plus a
@@ -29,18 +25,6 @@ var unevenIndices, unevenCodes = func() (indices, codes [256]uint8) {
 
 func abs(x int) int { return max(x, -x) }
 
-// unevenSteps has for each level the step of evenly spaced ones with the same error: a value
-// that rounds to it is anywhere between the middles of it and its neighbours.
-var unevenSteps = func() (steps [256]float32) {
-	for c, i := range unevenIndices {
-		gap := func(at int) float64 { return float64(levelsIQ4[at+1]) - float64(levelsIQ4[at]) }
-		below, above := gap(max(int(i)-1, 0)), gap(min(int(i), len(levelsIQ4)-2))
-		cubes := float64(below*below*below) + float64(above*above*above)
-		steps[c] = float32(math.Sqrt(cubes / (below + above)))
-	}
-	return steps
-}()
-
 // Even returns the scheme with evenly spaced codes that has every value of s: s, unless it is
 // Uneven.
 func (s Scheme) Even() Scheme {
@@ -57,18 +41,6 @@ func (s Scheme) Codebook() *[256]uint8 {
 		return nil
 	}
 	return &unevenCodes
-}
-
-// Step returns, for values that were rounded to a code of s, the root mean square of their
-// errors, in scales, times the root of 12: 1 unless s is Uneven.
-func (s Scheme) Step(code uint8) float32 {
-	if s.Kind == Foreign {
-		s = s.Layout.Scheme
-	}
-	if !s.Uneven {
-		return 1
-	}
-	return unevenSteps[code]
 }
 
 // unpack writes the codes of a row of Codes of an Int scheme, one per byte.

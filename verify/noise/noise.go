@@ -57,7 +57,7 @@ type lane struct {
 // matrix returns w with noise.
 func matrix(ctx context.Context, w *qtensor.Matrix, seed uint64) (*qtensor.Matrix, error) {
 	scheme, native := w.Scheme.Native()
-	if native = native && !scheme.Uneven; !native {
+	if native = native && w.Scheme.Steps() == nil; !native {
 		scheme = qtensor.Scheme{Kind: qtensor.F32}
 	}
 	out, err := qtensor.New(scheme, w.Rows, w.Cols)
@@ -102,10 +102,14 @@ func (l *lane) floats(out, w *qtensor.Matrix, r int, random *metric.SplitMix) er
 	l.values = l.values[:w.Cols]
 	l.reader.Row(l.values, w, r)
 	codes, scale, _ := l.reader.Integers(w, r)
-	group := w.Scheme.Columns(w.Cols)
+	group, steps := w.Scheme.Columns(w.Cols), w.Scheme.Steps()
 	for i := range l.values {
 		error := float32(random.Next()>>40)/(1<<24) - 0.5
-		l.values[i] += float32(error * float32(scale[i/group]*w.Scheme.Step(codes[i])))
+		step := scale[i/group]
+		if steps != nil {
+			step *= steps[codes[i]]
+		}
+		l.values[i] += float32(error * step)
 	}
 	return out.SetFloats(r, l.values)
 }

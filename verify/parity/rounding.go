@@ -80,16 +80,20 @@ func (n *rounding) row(w stored, r int) []float64 {
 	codes, scale, offset := n.reader.Integers(w.Matrix, r)
 	group := w.Scheme.Columns(w.Cols)
 	native, _ := w.Scheme.Native()
+	steps := w.Scheme.Steps()
 	zero := float64(w.Scheme.Rounding().Zero())
 	for i := range n.variance {
-		d := float64(scale[i/group] * w.Scheme.Step(codes[i]))
+		d := float64(scale[i/group])
 		n.variance[i] = float64(d*d) / 12
+		if steps != nil {
+			n.variance[i] *= float64(float64(steps[codes[i]]) * float64(steps[codes[i]]))
+		}
 		switch code := float64(codes[i]); {
 		case w.tuned == nil:
 		case native.Asym: // by its scale, and by its minimum, which moves by a share of d*zero
 			n.variance[i] += tunedScales * tunedScales * float64(float64(d*d)*(float64(code*code)+float64(zero*zero)))
 		default:
-			moved := float64(float64(scale[i/group])*code) + float64(offset[i/group])
+			moved := float64(d*code) + float64(offset[i/group])
 			n.variance[i] += tunedScales * tunedScales * float64(moved*moved)
 		}
 	}
