@@ -81,20 +81,27 @@ func (t *Tensor) Read(ctx context.Context, m *model.Model, o *Options, use func(
 	return err
 }
 
-// RoundingNotes returns notes on the number of tensors that are rounded again, and on
-// their types.
+// RoundingNotes returns notes on the tensors that are rounded again or stored in more bits than
+// they need: how many, and in which types.
 func RoundingNotes(tensors []Tensor) (notes []string) {
 	var changes []string
 	count := map[string]int{}
 	for _, t := range tensors {
-		if change := fmt.Sprintf("%v is rounded again to %s", t.From, t.Type); t.Requantize {
-			if count[change]++; count[change] == 1 {
-				changes = append(changes, change)
-			}
+		change := ""
+		switch even := t.From.Even(); {
+		case t.Requantize:
+			change = fmt.Sprintf("--requantize: %v is rounded again to %s", t.From, t.Type)
+		case even != t.From && even == t.To:
+			change = fmt.Sprintf("%v is stored as %v, in twice the bits with the same values,", t.From, t.To)
+		default:
+			continue
+		}
+		if count[change]++; count[change] == 1 {
+			changes = append(changes, change)
 		}
 	}
 	for _, change := range changes {
-		notes = append(notes, fmt.Sprintf("--requantize: %s in %d of the tensors", change, count[change]))
+		notes = append(notes, fmt.Sprintf("%s in %d of the tensors", change, count[change]))
 	}
 	return notes
 }

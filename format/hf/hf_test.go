@@ -146,6 +146,8 @@ func TestIntegersAreMoved(t *testing.T) {
 		affine = append(affine, qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: 32}, qtensor.Scheme{Kind: qtensor.Int, Bits: bits, Group: 64, Asym: true})
 	}
 	int4, int8 := qtensor.Scheme{Kind: qtensor.Int, Bits: 4, Group: 32}, qtensor.Scheme{Kind: qtensor.Int, Bits: 8}
+	uneven := int4
+	uneven.Uneven = true
 	for _, c := range []struct {
 		form    *form
 		embed   qtensor.Scheme
@@ -155,6 +157,8 @@ func TestIntegersAreMoved(t *testing.T) {
 		{&mlx, qtensor.Scheme{Kind: qtensor.F16}, affine[:1]},
 		{&compressed, qtensor.Scheme{Kind: qtensor.BF16}, []qtensor.Scheme{int4}},
 		{&compressed, qtensor.Scheme{Kind: qtensor.BF16}, []qtensor.Scheme{int4, int8}},
+		{&mlx, uneven, []qtensor.Scheme{uneven}}, // as 8 bits, with the same values
+		{&compressed, qtensor.Scheme{Kind: qtensor.BF16}, []qtensor.Scheme{uneven}},
 	} {
 		want := integerModel(t, c.embed, c.schemes...)
 		got, _ := written(t, c.form, want)
@@ -164,7 +168,7 @@ func TestIntegersAreMoved(t *testing.T) {
 			if x.Scheme.Float() {
 				continue
 			}
-			if y.Scheme.Kind != qtensor.Int || y.Scheme.Bits != x.Scheme.Bits {
+			if y.Scheme.Kind != qtensor.Int || y.Scheme.Bits != x.Scheme.Even().Bits {
 				t.Fatalf("%s: %s is read as %v, want %v", c.form.format.Name, slot.Name, y.Scheme, x.Scheme)
 			}
 			var rx, ry qtensor.Reader
