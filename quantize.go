@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"slices"
 
 	"thimble/format"
@@ -285,8 +286,11 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	return r, nil
 }
 
-// inModel names the model in an error.
+// inModel names the model in an error that does not begin with it.
 func (q *quantization) inModel(err error) error {
+	if strings.HasPrefix(err.Error(), defect.Printable(q.Model)+": ") {
+		return err
+	}
 	return fmt.Errorf("%s: %w", defect.Printable(q.Model), err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"thimble/format/gguf"
 	container "thimble/format/thimble"
@@ -100,6 +101,9 @@ func identity(ctx context.Context, path string) (string, error) {
 	return hex.EncodeToString(sums[0].SHA256), nil
 }
 
+// ggufFormat is the name of GGUF among OutputFormats.
+const ggufFormat = "gguf"
+
 // A step is one run of Quantize, or of Export if there is no recipe.
 type step struct {
 	recipe  *Recipe
@@ -162,6 +166,9 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 	var texts []string // SHA-256 of the user's texts
 	for i, s := range plan {
 		steps[i] = step{name: s.Name, format: container.Name}
+		if strings.EqualFold(filepath.Ext(s.Name), ".gguf") { // an earlier step wrote it
+			steps[i].format = ggufFormat
+		}
 		if s.Recipe == "" {
 			continue
 		}
@@ -173,8 +180,9 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 		}
 	}
 	last := &steps[len(steps)-1]
+	last.format = container.Name
 	if isGGUF {
-		last.format = "gguf"
+		last.format = ggufFormat
 		if last.context, err = reproduce.Context(recorded, from); err != nil {
 			return fault("%v", err)
 		}

@@ -118,7 +118,8 @@ temporary file next to OUT. A bound that is too small is refused before any
 work, with the least that would do.
 
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
-cannot store, and reports which types have fast kernels on phones. --target-size
+cannot store, and reports which types have fast kernels on phones: Q4_0, IQ4_NL
+and Q8_0. --schemes int4/g32/nl,int8/g32 keeps to the better two. --target-size
 then limits the GGUF file, which is what ships. --for mlx, vllm, transformers
 and onnxruntime do the same for what thimble export --to writes.
 

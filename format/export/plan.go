@@ -88,11 +88,12 @@ func RoundingNotes(tensors []Tensor) (notes []string) {
 	count := map[string]int{}
 	for _, t := range tensors {
 		change := ""
-		switch even := t.From.Even(); {
+		native, _ := t.From.Native()
+		switch even := native.Even(); {
 		case t.Requantize:
 			change = fmt.Sprintf("--requantize: %v is rounded again to %s", t.From, t.Type)
-		case even != t.From && even == t.To:
-			change = fmt.Sprintf("%v is stored as %v, in twice the bits with the same values,", t.From, t.To)
+		case even != native && even == t.To:
+			change = fmt.Sprintf("%v is stored as %v, in twice the bits with the same values (verify it --against this model),", t.From, t.To)
 		default:
 			continue
 		}

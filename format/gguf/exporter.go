@@ -21,7 +21,7 @@ func (Exporter) Format() export.Format {
 	return export.Format{
 		Name: "gguf", Ext: ".gguf", Program: "llama.cpp",
 		Fast: "rows interleaved for ARM dot products",
-		Slow: "no interleaved ARM kernels: prompts take longer than with int4/g32 (Q4_0) or int8/g32 (Q8_0)",
+		Slow: "no interleaved ARM kernels: prompts take longer than with int4/g32/nl (IQ4_NL), int4/g32 (Q4_0) or int8/g32 (Q8_0)",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"thimble/internal/qtensor"
+	"thimble/internal/spell"
 )
 
 // A word is the name that another program has for a way to store weights.
@@ -92,7 +93,18 @@ func Scheme(text string) (qtensor.Scheme, error) {
 		return s, fmt.Errorf("scheme %q does not say how many weights share a scale; the usual one is %s (%.3g bits per weight with its scales), the smallest %s (%.3g)",
 			text, near, spelledBits(near), row, spelledBits(row))
 	}
-	return s, err
+	return s, fmt.Errorf("%w%s", err, suggestion(text))
+}
+
+// suggestion returns the nearest of other programs' names for the same thing as a scheme, or "".
+func suggestion(text string) string {
+	var known []string
+	for _, w := range words {
+		if w.same {
+			known = append(known, strings.Fields(w.names)...)
+		}
+	}
+	return spell.Suggest(strings.ToLower(text), known)
 }
 
 // Schemes reads a scheme from each of texts.

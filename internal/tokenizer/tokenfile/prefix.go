@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/tokenizer"
 )
 
@@ -38,7 +39,7 @@ func (d *draft) prefixSpace(f *fields, model []byte) error {
 		d.Notes = append(d.Notes, fmt.Sprintf("%s: %s is %s, as transformers' %s takes it, although tokenizer.json differs", configFile, prefixKey, show(v), class))
 		return nil
 	}
-	return contradiction(prefixKey, v)
+	return defect.Corrupt(configFile, prefixKey, "%s contradicts tokenizer.json, where it is %v; correct it, or load the tokenizer with AutoTokenizer and save it again", show(v), d.prefixesSpace())
 }
 
 // modelType returns the model_type of a config.json, or "".

@@ -111,7 +111,11 @@ func typesText(types []thimble.TargetType) string {
 		} else {
 			first[speed] = t.Type
 		}
-		fmt.Fprintf(&b, "  %-5s %4d matrices, %5.1f%% of their weights: %s\n", t.Type, t.Tensors, 100*float64(t.Weights)/float64(all), speed)
+		noun := "matrices"
+		if t.Tensors == 1 {
+			noun = "matrix"
+		}
+		fmt.Fprintf(&b, "  %-6s %4d %-9s %5.1f%% of their weights: %s\n", t.Type, t.Tensors, noun+",", 100*float64(t.Weights)/float64(all), speed)
 	}
 	return b.String()
 }
