@@ -52,6 +52,7 @@ type unit struct {
 	sizes  []int64   // likewise
 	stored int64     // how often the file stores it
 	bytes  int64     // in the schemes of the base recipe
+	fits   []bool    // all its matrices can have the scheme
 }
 
 // An allocation is a choice of schemes.
@@ -63,8 +64,8 @@ type allocation struct {
 
 // newAllocator returns an allocator that adds rules to base. A matrix that a rule of base
 // matches keeps that rule's scheme. Bytes count as often as the file stores a tensor; nil
-// copies means once each.
-func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) int) (*allocator, error) {
+// copies means once each. fits is Budget.Fits.
+func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) int, fits func(s Scheme, cols int) bool) (*allocator, error) {
 	full, err := base.resolve()
 	if err != nil {
 		return nil, err
@@ -100,13 +101,18 @@ func newAllocator(s *Survey, m *Model, base *Recipe, copies func(name string) in
 		if !joins {
 			i = len(units)
 			known[with] = i
-			units = append(units, unit{make([]float64, len(costs)), make([]int64, len(costs)), stored, 0})
+			units = append(units, unit{make([]float64, len(costs)), make([]int64, len(costs)), stored, 0, slices.Repeat([]bool{true}, len(costs))})
 		}
 		units[i].add(costs, sizes, e.Bytes)
+		for x, scheme := range s.Schemes {
+			if fits != nil && !fits(scheme, e.Cols) {
+				units[i].fits[x] = false
+			}
+		}
 		a.names, a.units = append(a.names, e.Name), append(a.units, i)
 	}
 	for i, u := range units {
-		ladder := ladder(u.costs, u.sizes)
+		ladder := ladder(u.costs, u.sizes, u.fits)
 		for step := 1; step < len(ladder); step++ {
 			from, to := ladder[step-1], ladder[step]
 			a.upgrades = append(a.upgrades, upgrade{i, to, u.stored * (u.sizes[to] - u.sizes[from]), u.costs[from] - u.costs[to]})
@@ -200,12 +206,14 @@ func (s *Survey) sizes(slot Slot) ([]int64, error) {
 	return sizes, nil
 }
 
-// ladder returns the schemes on the lower convex hull of bytes and cost, the smallest
-// first.
-func ladder(costs []float64, sizes []int64) (ladder []int) {
-	order := make([]int, len(costs))
-	for i := range order {
-		order[i] = i
+// ladder returns those of the schemes that fit that are on the lower convex hull of bytes and
+// cost, the smallest first. nil fits means all do.
+func ladder(costs []float64, sizes []int64, fits []bool) (ladder []int) {
+	var order []int
+	for i := range costs {
+		if fits == nil || fits[i] {
+			order = append(order, i)
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(sizes[a], sizes[b]), cmp.Compare(costs[a], costs[b]))

@@ -86,7 +86,7 @@ func allocated(t testing.TB, m *model.Model, s *Survey, base *Recipe, bytes int6
 
 // allocate keeps a limit of bytes, or with 0 bytes of kl.
 func allocate(s *Survey, m *model.Model, base *Recipe, bytes int64, kl float64) (allocation, error) {
-	a, err := newAllocator(s, m, base, nil)
+	a, err := newAllocator(s, m, base, nil, nil)
 	switch {
 	case err != nil:
 		return allocation{}, err
@@ -106,7 +106,7 @@ func largestStep(t testing.TB, m *model.Model, s *Survey) (most combination) {
 			continue
 		}
 		sizes, err := s.sizes(slot)
-		ladder := ladder(costs, sizes)
+		ladder := ladder(costs, sizes, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestTogether(t *testing.T) {
 	held := map[string]string{"blocks.0.q": "qkv", "blocks.0.k": "qkv", "blocks.0.v": "qkv"}
 	s.Together = func(name string) string { return held[name] }
 	seen := map[Scheme]bool{}
-	least, err := newAllocator(s, m, base, nil)
+	least, err := newAllocator(s, m, base, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestLadderIsTheLowerHull(t *testing.T) {
 			costs = append(costs, float64(r.IntN(100)))
 		}
 		sizes, err := s.sizes(slot)
-		ladder := ladder(costs, sizes)
+		ladder := ladder(costs, sizes, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

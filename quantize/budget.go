@@ -24,6 +24,10 @@ type Budget struct {
 	Top1    float64  // fraction of positions with the same most likely token, 0 to 1
 	Schemes []Scheme // integer schemes to choose from
 
+	// Fits reports whether a matrix with that many columns can have a scheme; nil means all can.
+	// One of Schemes fits every matrix.
+	Fits func(s Scheme, cols int) bool
+
 	// Resident, if not 0, also limits the bytes of the tensors once the file is loaded.
 	Resident int64
 }
@@ -33,9 +37,9 @@ type Budget struct {
 const shortSchemes = "int2/g16/s4,int3/g16/s4,int4/g16/s4,int5/g16/s4,int6/g16/s4,int7/g16/s4,int8/g16/s4"
 
 // wideSchemes lists every width in wide and narrow groups with float16 scales, with a minimum
-// where it can pay off.
+// where it can pay off, and what GGUF's Q6_K holds.
 const wideSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g32/nl,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
-	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
+	"int6/g16/s4,int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
 
 // codedSchemes lists the rates of entropy-coded integers.
 const codedSchemes = "int8/row@1.5,int8/row@1.75,int8/row@2,int8/row@2.25,int8/row@2.5,int8/row@2.75,int8/row@3,int8/row@3.25,int8/row@3.5," +
@@ -56,16 +60,6 @@ func DefaultSchemes() []string { return strings.Split(shortSchemes, ",") }
 
 // WideSchemes returns those for other programs' files, which may lack types for some.
 func WideSchemes() []string { return strings.Split(wideSchemes, ",") }
-
-// SchemesFor returns the schemes that fits accepts for the columns of every matrix of m.
-func SchemesFor(m *Model, schemes []Scheme, fits func(s Scheme, cols int) bool) (all []Scheme) {
-	for _, s := range schemes {
-		if !slices.ContainsFunc(m.Spec.Slots(), func(slot Slot) bool { return slot.Role != model.Vector && !fits(s, slot.Cols) }) {
-			all = append(all, s)
-		}
-	}
-	return all
-}
 
 // Check returns an error unless b has one limit, with a possible value, and integer
 // schemes to choose from.
@@ -144,7 +138,7 @@ func (b *Budget) Smallest(m *Model, base *Recipe, copies func(name string) int) 
 			s.cost[slot.Name] = make([]float64, len(b.Schemes))
 		}
 	}
-	a, err := newAllocator(s, m, base, copies)
+	a, err := newAllocator(s, m, base, copies, b.Fits)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +165,7 @@ func (b *Budget) Choose(m *Model, base *Recipe, s *Survey, f File) (r *Recipe, p
 	if b.File != 0 {
 		copies = f.Copies
 	}
-	a, err := newAllocator(s, m, base, copies)
+	a, err := newAllocator(s, m, base, copies, b.Fits)
 	if err != nil {
 		return nil, 0, err
 	}

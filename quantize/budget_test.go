@@ -56,15 +56,6 @@ func TestDefaultSchemes(t *testing.T) {
 	}
 }
 
-func TestSchemesFor(t *testing.T) {
-	m := testModel(t)
-	all := []Scheme{scheme(t, "int4/g32"), scheme(t, "int8/g32"), scheme(t, "int8/row")}
-	got := SchemesFor(m, all, func(s Scheme, cols int) bool { return s.Bits == 8 && (s.Group > 0 || cols != 72) })
-	if !slices.Equal(got, all[1:2]) {
-		t.Errorf("they are %v", got)
-	}
-}
-
 func TestBudgetCompletesARecipe(t *testing.T) {
 	b := &Budget{Schemes: []Scheme{scheme(t, "int5/g64"), scheme(t, "int4/g32")}}
 	tied, untied := testModel(t), livelyModel(t, func(s *model.Spec) { s.Tied = false })
@@ -101,7 +92,7 @@ func TestBudgetOfAFile(t *testing.T) {
 	most := 0
 	for seed := range uint64(5) {
 		s := surveyed(t, m, 99, seed, "int2/g64", "int3/g32", "int4/g64", "int4/g32", "int5/g32/asym", "int6/g64", "int8/g32")
-		a, err := newAllocator(s, m, base, nil)
+		a, err := newAllocator(s, m, base, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +141,7 @@ func TestCopies(t *testing.T) {
 	}
 	s := surveyed(t, m, 99, 1, "int2/g64", "int3/g32", "int4/g64", "int4/g32", "int5/g32/asym", "int6/g64", "int8/g32")
 	base := &Recipe{Scheme: "int4/g32"}
-	smallest, err := newAllocator(s, m, base, copies)
+	smallest, err := newAllocator(s, m, base, copies, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func (b *Budget) MeasuredSearch(ctx context.Context, m *Model, base *Recipe, s *
 	if len(c.Spare) == 0 {
 		return nil, errors.New("divergence is measured on held-out pieces of the calibration text, and there are none")
 	}
-	a, err := newAllocator(s, m, base, nil)
+	a, err := newAllocator(s, m, base, nil, b.Fits)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // Complete returns b with its schemes, or the default ones if it names none: those for an
-// entropy-coded file if coded is set. It drops those that the exporter lacks a type for in some
-// matrix of the model.
+// entropy-coded file if coded is set. It drops those that the exporter lacks a type for in every
+// matrix of the model, and has Fits keep the others to the matrices that can have them.
 func (f *File) Complete(b *quantize.Budget, coded bool) (*quantize.Budget, error) {
 	full := *b
 	if len(full.Schemes) == 0 {
@@ -47,15 +47,35 @@ func (f *File) Complete(b *quantize.Budget, coded bool) (*quantize.Budget, error
 		return &full, nil
 	}
 	all := full.Schemes
-	full.Schemes = quantize.SchemesFor(f.Model, all, func(s qtensor.Scheme, cols int) bool { return f.Exporter.Nearest(s, cols, model.Linear) == s })
-	if len(full.Schemes) == 0 {
+	full.Fits = func(s qtensor.Scheme, cols int) bool { return f.Exporter.Nearest(s, cols, model.Linear) == s }
+	one := false
+	if full.Schemes, one = f.some(all, full.Fits); !one {
 		var names []string
 		for _, s := range all {
 			names = append(names, s.String())
 		}
-		return nil, fmt.Errorf("%s has no type for any of %s", f.Exporter.Format().Program, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s has no type that all matrices can have among %s", f.Exporter.Format().Program, strings.Join(names, ", "))
 	}
 	return &full, nil
+}
+
+// some returns the schemes that fits accepts for the columns of some matrix of the model. one
+// reports whether it accepts one of them for every matrix.
+func (f *File) some(schemes []qtensor.Scheme, fits func(s qtensor.Scheme, cols int) bool) (some []qtensor.Scheme, one bool) {
+	for _, s := range schemes {
+		yes, no := false, false
+		for _, slot := range f.Model.Spec.Slots() {
+			if slot.Role != model.Vector {
+				fit := fits(s, slot.Cols)
+				yes, no = yes || fit, no || !fit
+			}
+		}
+		if yes {
+			some = append(some, s)
+		}
+		one = one || !no
+	}
+	return some, one
 }
 
 // Limited describes the file to the budget, as far as it limits the file.

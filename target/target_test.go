@@ -1,11 +1,28 @@
 package target
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"thimble/internal/model"
+	"thimble/internal/qtensor"
 	"thimble/quantize"
 )
+
+// A scheme that some matrices cannot have stays for the others, if another fits all.
+func TestSchemesOfSome(t *testing.T) {
+	f := &File{Model: &model.Model{Spec: model.Spec{Hidden: 64, Heads: 2, KVHeads: 2, HeadDim: 32, FFN: 256, Vocab: 8, Context: 8, Blocks: 1, Schedule: model.InOrder(1, 1), Tied: true}}}
+	wide, all := qtensor.Scheme{Kind: qtensor.Int, Bits: 6}, qtensor.Scheme{Kind: qtensor.Int, Bits: 4}
+	none := qtensor.Scheme{Kind: qtensor.Int, Bits: 3}
+	fits := func(s qtensor.Scheme, cols int) bool { return s == all || s == wide && cols == 256 }
+	if got, one := f.some([]qtensor.Scheme{wide, all, none}, fits); !slices.Equal(got, []qtensor.Scheme{wide, all}) || !one {
+		t.Errorf("%v, one fits all: %v", got, one)
+	}
+	if got, one := f.some([]qtensor.Scheme{wide, none}, fits); len(got) != 1 || one {
+		t.Errorf("%v, one fits all: %v", got, one)
+	}
+}
 
 // A size that would do in a larger unit lacks that unit.
 func TestForgottenUnit(t *testing.T) {

@@ -34,7 +34,8 @@ Weights of more than 5 GB, or --shard-size, are divided into several files with
 an index, as transformers and mlx-lm do: safetensors, mlx, compressed-tensors.
 
 In GGUF, int4/g32 becomes Q4_0, int4/g32/nl IQ4_NL, int4/g32/asym Q4_1, int5/g32
-Q5_0, int5/g32/asym Q5_1, int8/g32 Q8_0; f32, f16 and bf16 keep their names. A block that several steps
+Q5_0, int5/g32/asym Q5_1, int8/g32 Q8_0, int6/g16/s4 Q6_K if 256 divides the
+columns; f32, f16 and bf16 keep their names. A block that several steps
 share is written once for each step, in every format except onnx.
 
 llama.cpp ignores the attention window of Mistral and Qwen2. --context N writes

@@ -43,7 +43,9 @@ type Tensor struct {
 // Options.Requantize is set.
 func Place(f Exporter, m *model.Model, source string, role model.Role, want qtensor.Scheme, o *Options) (Tensor, error) {
 	x, from := m.Tensors[source], o.Scheme(m, source)
-	want = want.WideScales() // short ones are Thimble's own
+	if f.Nearest(want, x.Cols, role) != want {
+		want = want.WideScales() // which have the same values
+	}
 	to := f.Nearest(want, x.Cols, role)
 	if even := want.Even(); to != want && f.Nearest(even, x.Cols, role) == even {
 		want, to = even, even // which has the same values

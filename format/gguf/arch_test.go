@@ -341,6 +341,7 @@ func TestNearest(t *testing.T) {
 	}{
 		{"int2/row", 64, "int4/g32/sym", "Q4_0"}, {"int4/g32/asym", 64, "int4/g32/asym", "Q4_1"}, {"int4/g64/asym", 64, "int4/g32/asym", "Q4_1"},
 		{"int4/g32/nl", 64, "int4/g32/nl", "IQ4_NL"}, {"int4/g64/nl", 64, "int4/g32/nl", "IQ4_NL"},
+		{"int6/g16/s4", 256, "int6/g16/s4", "Q6_K"}, {"int6/g16/s4", 64, "int8/g32/sym", "Q8_0"},
 		{"int5/g64", 64, "int5/g32/sym", "Q5_0"}, {"int5/row/asym", 64, "int5/g32/asym", "Q5_1"}, {"int6/g32", 64, "int8/g32/sym", "Q8_0"},
 		{"int8/g32/asym", 64, "int8/g32/sym", "Q8_0"}, {"int4/g32", 72, "f16", "F16"}, {"bf16", 72, "bf16", "BF16"}, {"f32", 64, "f32", "F32"},
 	} {

@@ -348,7 +348,11 @@ func (t *tensor) writeRows(ctx context.Context, out io.Writer, all []*qtensor.Ma
 		if from >= all[i].Rows {
 			from = 0 // as for a token without a row, see model.LayerInput
 		}
-		if _, err := out.Write(p.row(one, t.kind, all[i], from)); err != nil {
+		row, err := p.row(one, t.kind, all[i], from)
+		if err != nil {
+			return fmt.Errorf("%s, row %d: %w", one.Source, from, err)
+		}
+		if _, err := out.Write(row); err != nil {
 			return err
 		}
 	}
@@ -373,35 +377,32 @@ type packer struct {
 
 // row returns row r of m packed as kind stores it, with its columns in the file's order, valid
 // until the next call.
-func (p *packer) row(t *part, kind ggml.Type, m *qtensor.Matrix, r int) []byte {
-	packed := p.packed(t, kind, m, r)
+func (p *packer) row(t *part, kind ggml.Type, m *qtensor.Matrix, r int) ([]byte, error) {
+	packed, err := p.packed(t, kind, m, r)
 	cols := t.order.Cols
-	if !cols.Moves() {
-		return packed
+	if err != nil || !cols.Moves() {
+		return packed, err
 	}
 	run := len(packed) * cols.Unit / m.Cols
 	p.ordered = append(p.ordered[:0], packed...)
 	for i := range len(packed) / run {
 		copy(p.ordered[cols.Runs().At(i)*run:], packed[i*run:][:run])
 	}
-	return p.ordered
+	return p.ordered, nil
 }
 
-func (p *packer) packed(t *part, kind ggml.Type, m *qtensor.Matrix, r int) []byte {
+func (p *packer) packed(t *part, kind ggml.Type, m *qtensor.Matrix, r int) ([]byte, error) {
 	p.out = p.out[:0]
 	if t.vector {
 		p.values = append(p.values[:0], make([]float32, m.Cols)...)
 		p.reader.Row(p.values, m, r)
-		p.out = t.appendValues(p.out, p.values)
-		return p.out
+		return t.appendValues(p.out, p.values), nil
 	}
 	if m.Scheme == kind.Scheme {
-		return p.reader.Stored(m, r)
+		return p.reader.Stored(m, r), nil
 	}
-	layout := kind.Scheme.Layout
 	codes, scales, mins := p.reader.Codes(m, r)
-	for g, d := range scales {
-		p.out = layout.Append(p.out, codes[g*layout.Cols:], d, mins[g])
-	}
-	return p.out
+	var err error
+	p.out, err = kind.Scheme.Layout.AppendRow(p.out, codes, scales, mins)
+	return p.out, err
 }

@@ -65,7 +65,7 @@ func (e Exporter) Check(m *model.Model) (context int, notes []string, err error)
 func (e Exporter) Nearest(s qtensor.Scheme, cols int, role model.Role) qtensor.Scheme {
 	switch {
 	case s.Float() || e.form.nearest == nil:
-		return s
+		return s.WideScales()
 	case s.Kind == qtensor.Foreign:
 		s, _ = s.Native()
 	}

@@ -29,7 +29,7 @@ var mlx = form{
 // nearestMLX returns the nearest scheme with at least as many bits, in the largest group that
 // is not larger and that divides the columns; float16 if 32 does not divide them.
 func nearestMLX(s qtensor.Scheme, cols int, _ model.Role) qtensor.Scheme {
-	if s.Uneven = false; s.Bits == 7 {
+	if s.Uneven, s.Short = false, false; s.Bits == 7 {
 		s.Bits = 8
 	}
 	if s.Group = groupNear(s.Columns(cols), cols); s.Group == 0 {

@@ -34,7 +34,7 @@ func stores(s qtensor.Scheme, cols int) bool {
 	case s.Kind != qtensor.Int:
 		return false
 	}
-	return (s.Bits == 2 || s.Bits == 4 || s.Bits == 8) && !s.Uneven && blockOf(s, cols) > 0
+	return (s.Bits == 2 || s.Bits == 4 || s.Bits == 8) && !s.Uneven && !s.Short && blockOf(s, cols) > 0
 }
 
 // Nearest returns s if the format stores it, and otherwise a scheme with at least as many

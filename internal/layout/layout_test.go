@@ -67,7 +67,7 @@ var rules = []struct {
 	{"quantize/rounding", []string{"internal"}},
 	{"quantize/tuning", []string{"internal"}},
 	{"quantize/power", []string{"quantize/rounding", "internal"}},
-	{"quantize/words", []string{"internal/qtensor"}},
+	{"quantize/words", []string{"internal/qtensor", "internal/spell"}},
 	{"quantize/calibration", []string{"quantize", "internal"}},
 	{"quantize/render", []string{"quantize", "internal"}},
 	{"quantize/kept", []string{"quantize", "internal"}},

@@ -18,6 +18,7 @@ type Layout struct {
 	// layout have fewer values than Scheme has, or a minimum that follows from the
 	// scale.
 	Packs bool
+	short bool // AppendRow can write short6
 
 	width          int           // bits that a code takes there, if they are fewer than Scheme's
 	steps          *[256]float32 // see Scheme.Steps; nil for those of Scheme
@@ -150,6 +151,21 @@ func fifthBits(x uint32) uint64 {
 	const each, bit, low7 = 0x0101010101010101, 0x8040201008040201, 0x7f7f7f7f7f7f7f7f
 	set := uint64(x&0xff) * each & bit // byte i is 1<<i or 0
 	return (set&low7 + low7 | set) >> 7 & each << 4
+}
+
+// Writes reports whether AppendRow can write rows of s.
+func (l *Layout) Writes(s Scheme) bool { return l.Packs && s == l.Scheme || l.short && s == short6 }
+
+// AppendRow appends a row of blocks to dst, given what Reader.Codes returns of a row of a scheme
+// that l Writes. The error says that scales do not fit.
+func (l *Layout) AppendRow(dst []byte, codes []uint8, scales, mins []uint16) ([]byte, error) {
+	if l.short {
+		return l.appendShort(dst, codes, scales)
+	}
+	for g, d := range scales {
+		dst = l.Append(dst, codes[g*l.Cols:], d, mins[g])
+	}
+	return dst, nil
 }
 
 // Append appends a block of 32 codes to dst. d and m are the float16 bits of the

@@ -1,6 +1,9 @@
 package qtensor
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // The K layouts of ggml, blocks of 256 codes in groups with their own scales.
 //
@@ -19,8 +22,48 @@ var (
 	Q5_K = &Layout{Name: "Q5_K", Cols: 256, Bytes: 176, Scheme: intScheme(5, 32, true), Nested: true,
 		float16Offsets: scaleMin, unpack: unpackQ5K, scales: scalesQ4K}
 	Q6_K = &Layout{Name: "Q6_K", Cols: 256, Bytes: 210, Scheme: intScheme(6, 16, false), Nested: true,
-		float16Offsets: []int{208}, unpack: unpackQ6K, scales: scalesQ6K}
+		float16Offsets: []int{208}, unpack: unpackQ6K, scales: scalesQ6K, short: true}
 )
+
+// short6 is the scheme that Q6_K can hold where its block divides the columns: 128 times a level
+// of short scales is a whole number up to 128, and a factor divided by -128 a float16 number.
+var short6 = Scheme{Kind: Int, Bits: 6, Group: 16, Short: true}
+
+// appendShort appends a row of blocks of Q6_K for codes and float16 scales of short6.
+func (l *Layout) appendShort(dst []byte, codes []uint8, scales []uint16) ([]byte, error) {
+	factor, ok := short6.commonFactor(scales)
+	d, exact := ToFloat16(-factor / 128)
+	if !ok || !exact || FromFloat16(d) != -factor/128 {
+		return nil, fmt.Errorf("its scales are not levels of one factor, as %v has them", short6)
+	}
+	for ; len(codes) > 0; codes, scales = codes[l.Cols:], scales[l.Cols/short6.Group:] {
+		dst = appendQ6K(dst, codes[:l.Cols])
+		for _, s := range scales[:l.Cols/short6.Group] {
+			level := float32(0)
+			if factor != 0 {
+				level = FromFloat16(s) / factor
+			}
+			dst = append(dst, uint8(int8(-128*level)))
+		}
+		dst = binary.LittleEndian.AppendUint16(dst, d)
+	}
+	return dst, nil
+}
+
+// appendQ6K appends the codes of a block; see unpackQ6K.
+func appendQ6K(dst []byte, codes []uint8) []byte {
+	var low [128]byte
+	var high [64]byte
+	for half := range 2 {
+		in := codes[128*half:][:128]
+		for j := range 32 {
+			a, b, c, d := in[j], in[j+32], in[j+64], in[j+96]
+			low[64*half+j], low[64*half+j+32] = a&15|c&15<<4, b&15|d&15<<4
+			high[32*half+j] = a>>4 | b>>4<<2 | c>>4<<4 | d>>4<<6
+		}
+	}
+	return append(append(dst, low[:]...), high[:]...)
+}
 
 // unpackPairs unpacks runs of 32 bytes. Pair k of the bits of a run's bytes is the 32
 // codes of part k of its 128.

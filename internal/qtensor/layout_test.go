@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
@@ -260,5 +261,48 @@ func TestSource(t *testing.T) {
 	both := &Matrix{Rows: 2, Cols: 8, Codes: make([]byte, 64), Source: reversed{floats}}
 	if both.Check() == nil {
 		t.Error("Check accepts a matrix with both Codes and a Source")
+	}
+}
+
+// A row of int6/g16/s4 becomes blocks of Q6_K with the same values, whatever its factor; scales of
+// two factors are an error.
+func TestShortScalesBecomeQ6K(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	const rows, cols = 40, 512
+	m, err := New(short6, rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reader Reader
+	levels := short6.ShortLevels()
+	factor := float32(math.Ldexp(1, -17))
+	got := &Matrix{Scheme: Q6_K.Foreign(), Rows: rows, Cols: cols}
+	for i := range rows {
+		codes, scales := make([]uint8, cols), make([]uint16, cols/16)
+		for j := range codes {
+			codes[j] = uint8(r.IntN(64))
+		}
+		for g := range scales {
+			if scales[g], _ = ToFloat16(factor * levels[r.IntN(16)]); i == 3 {
+				scales[g] = 0
+			}
+		}
+		m.SetRow(i, codes, scales, nil)
+		c, s, mins := reader.Codes(m, i)
+		if got.Codes, err = Q6_K.AppendRow(got.Codes, c, s, mins); err != nil {
+			t.Fatalf("row %d, factor %g: %v", i, factor, err)
+		}
+		factor = NextShortFactor(factor * 1.7)
+		factor = ShortFactor(factor)
+	}
+	if err := got.Check(); err != nil || !m.SameValues(got) {
+		t.Errorf("the values differ, %v", err)
+	}
+	odd := make([]uint16, cols/16)
+	for g := range odd {
+		odd[g], _ = ToFloat16(1 + float32(g)/1000)
+	}
+	if _, err := Q6_K.AppendRow(nil, make([]uint8, cols), odd, nil); err == nil {
+		t.Error("scales that are no levels were written")
 	}
 }

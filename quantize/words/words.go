@@ -40,7 +40,7 @@ var words = []word{
 	{names: "q3_k q3_k_s q3_k_m q3_k_l", from: "llama.cpp", bits: 4, scheme: "int3/g32/asym", differ: "one scheme for all layers instead of a mix, and float16 scales instead of 6-bit ones"},
 	{names: "q4_k q4_k_s q4_k_m", mix: true, from: "llama.cpp", bits: 4.89, scheme: "int4/g32/asym", differ: "one scheme for all layers instead of a mix of 4 and 6 bits, and float16 scales instead of 6-bit ones in blocks of 256, which widths such as 576 do not divide by"},
 	{names: "q5_k q5_k_s q5_k_m", mix: true, from: "llama.cpp", bits: 5.7, scheme: "int5/g32", differ: "one scheme for all layers instead of a mix of 5 and 6 bits"},
-	{names: "q6_k", from: "llama.cpp", bits: 6.56, scheme: "int6/g32", differ: "a float16 scale for each 32 weights instead of an 8-bit one for each 16"},
+	{names: "q6_k", from: "llama.cpp", bits: 6.56, scheme: "int6/g16/s4", differ: "4-bit scales instead of 8-bit ones; a .gguf file stores it as Q6_K where 256 divides the columns"},
 	{names: "iq4_xs", from: "llama.cpp", bits: 4.25, scheme: "int4/g32/nl", differ: "the same levels, with a float16 scale for each 32 weights instead of 6-bit ones in blocks of 256"},
 	{names: "iq3_xxs iq3_xs iq3_s iq3_m", from: "llama.cpp", bits: 3.66, scheme: "int3/g64", differ: "it has no codebook"},
 	{names: "iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq2_m tq1_0 tq2_0", from: "llama.cpp", bits: 2.4, scheme: "int2/g64", differ: "it has no codebook, and is much worse; prefer int3/g64 or a budget"},

@@ -56,7 +56,7 @@ var F32 = Types[0]
 // type with the same codes and scales in a different order.
 func Of(s qtensor.Scheme) (Type, bool) {
 	for _, t := range Types {
-		if own, ok := t.Scheme.Native(); t.Scheme == s || ok && own == s && t.Scheme.Layout.Packs {
+		if t.Scheme == s || t.Scheme.Layout != nil && t.Scheme.Layout.Writes(s) {
 			return t, true
 		}
 	}
