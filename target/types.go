@@ -60,6 +60,9 @@ func (f *File) Types(plan *quantize.Plan) (used []Type, notes []string, err erro
 			continue
 		}
 		s := e.To.InMemory() // what an export of the container stores
+		if native, _ := e.From.Native(); native == s && f.Exporter.Nearest(s.Even(), e.Cols, e.Role) == s.Even() {
+			s = s.Even() // as export.Place does with values that stay the same
+		}
 		if near := f.Exporter.Nearest(s, e.Cols, e.Role); near != s {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (%s)",
 				e.Name, f.Exporter.Format().Program, e.To, e.Cols, near, f.remedyFor(plan, e, near))
