@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"thimble/format"
 	"thimble/format/gguf"
 	container "thimble/format/thimble"
 	"thimble/internal/atomicfile"
@@ -101,9 +101,6 @@ func identity(ctx context.Context, path string) (string, error) {
 	return hex.EncodeToString(sums[0].SHA256), nil
 }
 
-// ggufFormat is the name of GGUF among OutputFormats.
-const ggufFormat = "gguf"
-
 // A step is one run of Quantize, or of Export if there is no recipe.
 type step struct {
 	recipe  *Recipe
@@ -166,8 +163,8 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 	var texts []string // SHA-256 of the user's texts
 	for i, s := range plan {
 		steps[i] = step{name: s.Name, format: container.Name}
-		if strings.EqualFold(filepath.Ext(s.Name), ".gguf") { // an earlier step wrote it
-			steps[i].format = ggufFormat
+		if e, ok := format.ExporterForFile(s.Name); ok { // of an earlier step
+			steps[i].format = e.Format().Name
 		}
 		if s.Recipe == "" {
 			continue
@@ -180,9 +177,8 @@ func (o *ReproduceOptions) steps(recorded *model.Model) ([]step, error) {
 		}
 	}
 	last := &steps[len(steps)-1]
-	last.format = container.Name
 	if isGGUF {
-		last.format = ggufFormat
+		last.format = "gguf"
 		if last.context, err = reproduce.Context(recorded, from); err != nil {
 			return fault("%v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thimble/format"
+	"thimble/format/export"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -59,9 +60,9 @@ func (f *File) Types(plan *quantize.Plan) (used []Type, notes []string, err erro
 		if e.Role == model.Vector {
 			continue
 		}
-		s := e.To.InMemory() // what an export of the container stores
-		if native, _ := e.From.Native(); native == s && f.Exporter.Nearest(s.Even(), e.Cols, e.Role) == s.Even() {
-			s = s.Even() // as export.Place does with values that stay the same
+		s := e.To.InMemory()                           // what an export of the container stores
+		if native, _ := e.From.Native(); native == s { // its values stay the same
+			s = export.Even(f.Exporter, s, e.Cols, e.Role)
 		}
 		if near := f.Exporter.Nearest(s, e.Cols, e.Role); near != s {
 			return nil, nil, fmt.Errorf("%s: %s has no type for %v in %d columns; the nearest is %v (%s)",

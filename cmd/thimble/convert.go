@@ -19,8 +19,8 @@ A missing or unknown tensor, or one of the wrong shape, is an error. The ending
 of -o, or --to, names the format: .thimble or .gguf.
 
 The integers of a GGUF file are copied unchanged: Q4_0 becomes int4/g32, IQ4_NL
-int4/g32/nl, Q8_0 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among Thimble's schemes;
---dtype stores their values as floats.
+int4/g32/nl, Q8_0 int8/g32. Q4_K, Q5_K and Q6_K have no equivalent among
+Thimble's schemes; --dtype stores their values as floats.
 
 --entropy-coded stores integers, such as those of a quantized container, in as
 many bits as their entropy takes. The model stays the same; all cores decode it

@@ -42,14 +42,15 @@ create.
 override them:
 PRESETS
 A scheme is a float type (f32, f16, bf16, or keep for the source's own type) or
-intBITS/GROUP, with /sym, /asym, /s4 or /nl after it. int4/g32 stores one float16
-scale for each 32 columns, and int8/row one for each row. Symmetric schemes,
-/sym, are the default and need not say so; plans do. int4/g32/asym stores a
-minimum as well. int4/g16/s4 stores a scale of 4 bits for each 16 columns, which
-only .thimble files can: at equal size, it loses about a third less. The number
-of columns need not be a multiple of the group size. Q4_0, IQ4_NL, Q4_1, Q5_0,
-Q5_1 and Q8_0 are llama.cpp's names for int4/g32, int4/g32/nl (uneven levels,
-for GGUF), int4/g32/asym, int5/g32, int5/g32/asym and int8/g32.
+intBITS/GROUP, with /sym, /asym, /s4 or /nl after it. int4/g32 stores one
+float16 scale for each 32 columns, and int8/row one for each row. Symmetric
+schemes, /sym, are the default and need not say so; plans do. int4/g32/asym
+stores a minimum as well. int4/g16/s4 stores a scale of 4 bits for each 16
+columns: at equal size, it loses about a third less. Only .thimble files have
+that, but for int6/g16/s4, which GGUF can store as Q6_K. The number of columns
+need not be a multiple of the group size. Q4_0, IQ4_NL, Q4_1, Q5_0, Q5_1 and
+Q8_0 are llama.cpp's names for int4/g32, int4/g32/nl (uneven levels, for GGUF),
+int4/g32/asym, int5/g32, int5/g32/asym and int8/g32.
 
 The embedding, which is also the output head of a tied model, usually deserves
 more bits than the layers. Patterns match a name part by part: 'blocks.*.down',
@@ -118,10 +119,11 @@ temporary file next to OUT. A bound that is too small is refused before any
 work, with the least that would do.
 
 --for llama.cpp refuses, before any work starts, models and schemes that GGUF
-cannot store, and reports which types have fast kernels on phones: Q4_0, IQ4_NL
-and Q8_0. --schemes int4/g32/nl,int8/g32 keeps to the better two. --target-size
-then limits the GGUF file, which is what ships. --for mlx, vllm, transformers
-and onnxruntime do the same for what thimble export --to writes.
+cannot store, and reports which types have fast kernels on phones. Of types
+for all widths they are Q4_0, IQ4_NL and Q8_0: --schemes int4/g32/nl,int8/g32
+keeps to the better two. --target-size then limits the GGUF file, which is what
+ships. --for mlx, vllm, transformers and onnxruntime do the same for what
+thimble export --to writes.
 
 Examples:
    thimble quantize SmolLM2-135M -o smol.gguf --preset phone

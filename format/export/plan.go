@@ -46,10 +46,8 @@ func Place(f Exporter, m *model.Model, source string, role model.Role, want qten
 	if f.Nearest(want, x.Cols, role) != want {
 		want = want.WideScales() // which have the same values
 	}
+	want = Even(f, want, x.Cols, role)
 	to := f.Nearest(want, x.Cols, role)
-	if even := want.Even(); to != want && f.Nearest(even, x.Cols, role) == even {
-		want, to = even, even // which has the same values
-	}
 	typ, _ := f.Kernel(to, x.Rows)
 	if to != want && o.Requantize == nil {
 		return Tensor{}, fmt.Errorf("%w; quantize the checkpoint with %v there, or use --requantize to round this to %s",
@@ -59,6 +57,15 @@ func Place(f Exporter, m *model.Model, source string, role model.Role, want qten
 		Source: source, Type: typ, Rows: x.Rows, Cols: x.Cols,
 		From: from, To: to, Requantize: to != want,
 	}, nil
+}
+
+// Even returns s, or the Even scheme of s if f has a type for that one alone. Both have the same
+// values.
+func Even(f Exporter, s qtensor.Scheme, cols int, role model.Role) qtensor.Scheme {
+	if even := s.Even(); f.Nearest(s, cols, role) != s && f.Nearest(even, cols, role) == even {
+		return even
+	}
+	return s
 }
 
 // Read calls use with the values of t, which Place has planned for m and o: its source,

@@ -1,6 +1,9 @@
 package qtensor
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Steps returns, by code, the step of evenly spaced codes whose rounding has the same mean square
 // error, in scales: nil if the codes of s are evenly spaced, so that all steps are 1.
@@ -18,12 +21,13 @@ func (s Scheme) Steps() *[256]float32 {
 
 var (
 	stepsIQ4 = levelSteps(levelsIQ4[:])
-	stepsFP4 = levelSteps(append([]uint8{4, 8, 10, 12, 13, 14, 15}, levelsFP4[:8]...))
+	stepsFP4 = levelSteps(levelsFP4[:])
 )
 
-// levelSteps returns the steps of ascending levels. A value that rounds to one is anywhere
+// levelSteps returns the steps of levels in any order. A value that rounds to one is anywhere
 // between the middles of it and its neighbours, or as far beyond an end as within.
 func levelSteps(levels []uint8) (steps [256]float32) {
+	levels = slices.Compact(slices.Sorted(slices.Values(levels)))
 	gap := func(i int) float64 { return float64(levels[i+1]) - float64(levels[i]) }
 	for i, l := range levels {
 		below, above := gap(max(i-1, 0)), gap(min(i, len(levels)-2))

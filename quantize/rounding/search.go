@@ -88,10 +88,7 @@ func (s *scaleSearch) divisors() {
 		s.divisor[0] = s.bottom
 		return
 	}
-	unit := float32(1)
-	if s.book != nil { // 16 codes span that many of the Even scheme
-		unit = 16
-	}
+	unit := float32(int(1) << (s.scheme.Even().Bits - s.scheme.Bits)) // even codes for each code
 	for i := range overshoots {
 		beyond := unit * (overshootFirst + overshootStep*float32(i))
 		s.divisor[2*i], s.divisor[2*i+1] = s.bottom-beyond, s.top+beyond

@@ -74,8 +74,8 @@ func (d *draft) apply(f *fields) error {
 			}
 		}
 	}
-	if v := f.take("add_prefix_space"); v != nil && v != d.prefixesSpace() {
-		return contradiction("add_prefix_space", v)
+	if v := f.take(prefixKey); v != nil && v != d.prefixesSpace() {
+		return contradiction(prefixKey, v)
 	}
 	if v := f.take("split_special_tokens"); v != nil && v != false {
 		return defect.Unsupported(configFile+": split_special_tokens", "%s", show(v))
