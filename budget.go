@@ -12,6 +12,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/units"
 	"thimble/quantize"
+	"thimble/quantize/order"
 	"thimble/target"
 	"thimble/verify"
 	"thimble/verify/reference"
@@ -56,6 +57,7 @@ func (q *quantization) prepareBudget(ctx context.Context) (err error) {
 		}
 		return q.inModel(fmt.Errorf("%s%w", option, err))
 	}
+	q.expectOrder(order.Group(q.m, q.recipe, q.Budget.Schemes, nil))
 	if bits := q.ships().MostBits(q.Budget, &unread); bits > 0 && q.Budget.Bits > bits {
 		q.Notes = append(slices.Clone(q.Notes), fmt.Sprintf("--target-bpw %g is more than the largest schemes take, %.2f bits per weight; --scheme needs no survey for those", q.Budget.Bits, bits))
 	}

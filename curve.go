@@ -12,6 +12,8 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/strictyaml"
 	"thimble/quantize"
+	"thimble/quantize/order"
+	"thimble/quantize/rounding"
 	"thimble/target/rows"
 	"thimble/verify"
 	"thimble/verify/curve"
@@ -66,7 +68,8 @@ type curveRun struct {
 	files   curve.Run
 	rows    rows.Set
 	m       *model.Model
-	sources *digest.Hashing // of the model's files; nil hashes them
+	ordered map[ordering]*model.Model // m with its channels in the orders that rows have needed
+	sources *digest.Hashing           // of the model's files; nil hashes them
 }
 
 // readRows reads the rows of RowsFile and Sizes.
@@ -209,9 +212,13 @@ func (d *curveRun) plan(ctx context.Context) error {
 	}
 	var survey *quantize.Survey
 	if schemes != nil {
+		surveyed, err := d.surveyed(ctx)
+		if err != nil {
+			return err
+		}
 		d.files.Report.Survey = &curve.Cost{}
 		stop := curve.StartCost(d.files.Report.Survey)
-		if survey, err = takeSurvey(ctx, d.m, texts.Calibration, schemes, d.Progress); err != nil {
+		if survey, err = takeSurvey(ctx, surveyed, texts.Calibration, schemes, d.Progress); err != nil {
 			return err
 		}
 		stop()
@@ -232,6 +239,41 @@ func (d *curveRun) open(ctx context.Context, path string) (*model.Model, verify.
 	return q, info, err
 }
 
+// An ordering says what an order of channels is for.
+type ordering struct {
+	group      int
+	calibrated bool
+}
+
+// inOrder returns d.m with its channels in an order, in that of d.m if o has no groups.
+func (d *curveRun) inOrder(ctx context.Context, o ordering) (*model.Model, error) {
+	if o.group == 0 {
+		return d.m, nil
+	}
+	if m := d.ordered[o]; m != nil {
+		return m, nil
+	}
+	var texts *quantize.Calibration
+	if o.calibrated {
+		texts = d.rows.Texts.Calibration
+	}
+	m, err := reordered(ctx, d.m, texts, o.group)
+	if err != nil {
+		return nil, err
+	}
+	if d.ordered == nil {
+		d.ordered = map[ordering]*model.Model{}
+	}
+	d.ordered[o] = m
+	return m, nil
+}
+
+// surveyed returns the model to survey: that of the first row with a budget.
+func (d *curveRun) surveyed(ctx context.Context) (*model.Model, error) {
+	i := slices.IndexFunc(d.rows.Rows, func(r *rows.Row) bool { return r.Budget != nil })
+	return d.inOrder(ctx, ordering{d.rows.Group(d.rows.Rows[i]), true})
+}
+
 // write writes the container of row i to out.
 func (d *curveRun) write(ctx context.Context, i int, out, label string) error {
 	r := d.rows.Rows[i]
@@ -243,9 +285,13 @@ func (d *curveRun) write(ctx context.Context, i int, out, label string) error {
 	if texts != nil {
 		unit, amount = Work, r.Plan.Work(d.m, texts)
 	}
+	m, err := d.inOrder(ctx, ordering{order.GroupOf(d.m, r.Recipe, r.Plan), rounding.NeedsTexts(r.Recipe.Method)})
+	if err != nil {
+		return err
+	}
 	report := d.Progress.stage(label+": quantize", unit)
-	_, err := writeContainer(d.m, d.sources, r.Plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, d.m, r.Plan, texts, sink, func(weights int64) { report(amount(weights)) })
+	_, err = writeContainer(m, d.sources, r.Plan, out, false, func(sink quantize.Sink) error {
+		return quantize.Run(ctx, m, r.Plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err
 }

@@ -28,9 +28,10 @@ func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
 		return nil, err
 	}
 	defer b.Close()
+	ordered := b.InOrderOf(&a.Provenance)
 	with := diff.Options{
 		Values: o.Values, Progress: o.Progress.stage("diff", Weights),
-		RotatedA: quantize.Rotated(a, b.Provenance.Recipe), RotatedB: quantize.Rotated(b, a.Provenance.Recipe),
+		OrderedB: ordered.Tensors, RotatedA: quantize.Rotated(a, b.Provenance.Recipe), RotatedB: quantize.Rotated(ordered, a.Provenance.Recipe),
 	}
 	for name := range with.RotatedA {
 		if with.RotatedB[name] != nil { // both recipes rotated it alike
@@ -41,6 +42,9 @@ func Diff(ctx context.Context, o DiffOptions) (*diff.Report, error) {
 	r, err := diff.Models(ctx, a, b, with)
 	if err != nil {
 		return nil, err
+	}
+	if ordered != b {
+		r.Notes = append(r.Notes, "the channels of the residual stream are not in one order, which does not change what a model computes: those of b are compared in the order of a")
 	}
 	r.A.Format, r.B.Format = formatOf(o.A), formatOf(o.B)
 	return r, nil

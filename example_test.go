@@ -24,5 +24,5 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%.2f bits per weight, KL %.3f, pass %v\n", q.BitsPerWeight, float64(r.Metrics.KLMean), r.Pass)
-	// Output: 4.83 bits per weight, KL 0.016, pass true
+	// Output: 4.83 bits per weight, KL 0.015, pass true
 }

@@ -82,6 +82,7 @@ type ProvenanceInfo struct {
 	Recipe       string       `json:"recipe,omitempty"`
 	Predicted    float64      `json:"predicted,omitempty"` // nats per token, by the recipe
 	Tool         string       `json:"tool,omitempty"`
+	Reordered    bool         `json:"reordered,omitempty"` // the channels of the residual stream are not in the source's order
 	Sources      []SourceInfo `json:"sources,omitempty"`
 }
 
@@ -106,7 +107,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		r.Tensors = append(r.Tensors, InspectedTensor{StoredTensor: s})
 	}
 	p := m.Provenance
-	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: target.Predicted(m), Tool: p.Tool}
+	r.Provenance = ProvenanceInfo{Architecture: p.Architecture, Overrides: p.Overrides, Recipe: p.Recipe, Predicted: target.Predicted(m), Tool: p.Tool, Reordered: len(p.Channels) > 0}
 	for _, s := range p.Sources {
 		r.Provenance.Sources = append(r.Provenance.Sources, SourceInfo{s.Name, s.Bytes, hex.EncodeToString(s.SHA256)})
 	}

@@ -18,6 +18,7 @@ import (
 	"thimble/quantize"
 	"thimble/quantize/calibration"
 	"thimble/quantize/kept"
+	"thimble/quantize/order"
 	"thimble/target"
 )
 
@@ -102,6 +103,8 @@ type quantization struct {
 	stage    string // name of the progress stage
 	recipe   *Recipe
 	m        *model.Model
+	given    *model.Model    // m in the order of the source; nil if its channels are not reordered
+	group    int             // of columns, for which they are; or 0
 	target   format.Exporter // of the program that must run the result, or nil
 	exporter format.Exporter // writes the file; nil for a container
 	cal      calibration.Texts
@@ -194,6 +197,9 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 		q.resumed.Close()
 		return err
 	}
+	if plan, err := quantize.NewPlan(q.m, q.recipe); err == nil && q.Budget == nil { // run returns the error
+		q.expectOrder(order.GroupOf(q.m, q.recipe, plan))
+	}
 	if q.cal.Calibration != nil {
 		q.cal.Ahead, q.cal.Spill = q.Progress.stage("run original", Work), spillDir(q.Output)
 	}
@@ -217,6 +223,9 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 
 // run chooses the recipe, makes a plan and carries it out.
 func (q *quantization) run(ctx context.Context) (*Quantized, error) {
+	if err := q.reorder(ctx); err != nil {
+		return nil, q.inModel(err)
+	}
 	chosen, err := q.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -224,6 +233,9 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	plan, err := quantize.NewPlan(q.m, chosen.recipe)
 	if err == nil {
 		err = q.checkRates(plan)
+	}
+	if err == nil {
+		err = q.settleOrder(ctx, chosen.recipe, plan)
 	}
 	if err != nil {
 		return nil, q.inModel(err)

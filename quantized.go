@@ -26,6 +26,7 @@ type Quantized struct {
 	Measured      *Measurement    `json:"measured,omitempty"`     // on held-out text, if the budget limits divergence
 	Tuned         *Tuned          `json:"tuned,omitempty"`        // what Recipe.Tune has reached
 	Recipe        string          `json:"recipe"`                 // canonical YAML
+	Reordered     bool            `json:"reordered,omitempty"`    // the channels of the residual stream
 	Notes         []string        `json:"notes,omitempty"`
 	Tensors       []PlannedTensor `json:"tensors"`
 	Modelfile     string          `json:"modelfile,omitempty"`           // path
@@ -70,7 +71,7 @@ type PlannedTensor struct {
 func (q *quantization) report(plan *quantize.Plan, chosen *choice) (*Quantized, error) {
 	r := &Quantized{
 		Format: q.Format, Weights: plan.Weights, ResidentBytes: plan.Resident(), PredictedKL: chosen.predicted,
-		Recipe: plan.Recipe, Notes: q.earlyNotes(plan),
+		Recipe: plan.Recipe, Reordered: q.given != nil, Notes: q.earlyNotes(plan),
 	}
 	r.show(plan)
 	r.Notes = append(r.Notes, chosen.notes...)

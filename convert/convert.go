@@ -104,12 +104,16 @@ func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *check
 		}
 		return err
 	}
+	var channels []int32
+	for _, c := range cfg.Counts(model.ChannelsKey, "the channel in each place") {
+		channels = append(channels, int32(min(c, model.MaxWidth)))
+	}
 	if err := cfg.Done(modelType); err != nil {
 		return nil, err
 	}
 	m := &model.Model{
 		Path:       path,
-		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides()},
+		Provenance: model.Provenance{Architecture: modelType, Overrides: cfg.Overrides(), Channels: channels},
 		Files:      slices.Concat(c.Files, []string{cfg.File}, cfg.Beside, adapters.files()),
 		Notes:      append(c.Notes, cfg.Notes()...),
 		Verify:     func(ctx context.Context, _ func(done, total int64)) error { return c.Verify(ctx) },
@@ -119,6 +123,12 @@ func build(path string, c *checkpoint.Checkpoint, cfg *config.Config, dir *check
 	}
 	if err := spec.Check(); err != nil {
 		return nil, blame(defect.Corrupt(cfg.File, "", "%v", err))
+	}
+	if err := spec.CheckChannels(channels); err != nil {
+		return nil, defect.Corrupt(cfg.File, model.ChannelsKey, "%v", err)
+	}
+	if len(channels) > 0 && len(adapters) > 0 {
+		return nil, fmt.Errorf("%s: its channels are reordered, and those of an adapter are not; merge the adapter with the model that this one was made from", defect.Printable(path))
 	}
 	if err := bind(m, &spec, cfg, c, &a.Names, adapters); err != nil {
 		return nil, blame(err)
@@ -147,6 +157,7 @@ func bind(m *model.Model, spec *model.Spec, cfg *config.Config, c *checkpoint.Ch
 		m.Notes = append(m.Notes, unpacked.Notes...)
 	}
 	stored, images := arch.TextTensors(cfg, stored)
+	m.Partial = cfg.Wrapper != ""
 	if stored, err = n.OwnNames(stored); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func TestDiagnosis(t *testing.T) {
 			}
 			c.damage(t, dir)
 			small := filepath.Join(t.TempDir(), "broken.thimble")
-			mustRun(t, "quantize", dir, "-o", small, "--scheme", "int4/g32")
+			mustRun(t, "quantize", dir, "-o", small, "--scheme", "int8/g32")
 			text := []string{"--against", source, "--text", "../../fixtures/trained/heldout.txt", "--context", "32", "--chunks", "2"}
 			line := "conversion error, not rounding: " + c.want
 			for _, args := range [][]string{{dir}, {dir, "--layers"}, {small, "--layers"}, {small, "--gate", "kl<=0"}} {
@@ -102,7 +102,7 @@ func TestDiagnosis(t *testing.T) {
 // divergence.
 func TestLayersAndStages(t *testing.T) {
 	small := filepath.Join(t.TempDir(), "small.thimble")
-	mustRun(t, "quantize", "../../fixtures/trained", "-o", small, "--scheme", "int4/g32")
+	mustRun(t, "quantize", "../../fixtures/trained", "-o", small, "--scheme", "int8/g32")
 	args := []string{"verify", small, "--against", "../../fixtures/trained", "--text", "../../fixtures/trained/heldout.txt",
 		"--context", "32", "--chunks", "2", "--layers", "--attribute"}
 	var r verify.Report

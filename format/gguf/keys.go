@@ -15,14 +15,13 @@ type metadata struct {
 	fileType, quantized *uint32
 	alignment           *uint32
 
-	blocks, context, hidden, ffn, heads, kvHeads *uint32
-	nextBlocks                                   *uint32 // the last of the blocks, which predict further tokens
-	keyLength, valueLength, ropeDims, vocab      *uint32
-	ropeBase, ropeFactor, eps, layerEps          *float32
-	ropeScaling                                  string
-	ropeOriginal                                 *uint32
-	ropeAttn, betaFast, betaSlow, yarnLog        *float32
-	freqs                                        []float64 // values of the tensor rope_freqs; not a key
+	blocks, context, hidden, ffn, heads, kvHeads          *uint32
+	nextBlocks                                            *uint32 // the last of the blocks, which predict further tokens
+	keyLength, valueLength, ropeDims, vocab, ropeOriginal *uint32
+	ropeBase, ropeFactor, eps, layerEps                   *float32
+	ropeScaling                                           string
+	ropeAttn, betaFast, betaSlow, yarnLog                 *float32
+	freqs                                                 []float64 // values of the tensor rope_freqs; not a key
 
 	embedScale, residScale, attnScale, logitScale *float32
 	attnCap, logitCap, attnTemperature            *float32
@@ -66,22 +65,21 @@ type metadata struct {
 	topK, penaltyLast                *int32
 	topP, minP, temperature, penalty *float32
 
-	tokenizer, pre, chatTemplate string
-	tokens, merges               []string
-	tokenTypes                   []int32
-	scores                       []float32
-	removeSpaces                 *bool
-	bos, eos, unk, pad, eot, eom *uint32
-	eog                          []int32 // more tokens that end a text
-	eogUnsigned                  []uint32
-	addBOS, addEOS, addSpace     *bool
+	tokenizer, pre, chatTemplate           string
+	tokens, merges                         []string
+	tokenTypes                             []int32
+	scores                                 []float32
+	bos, eos, unk, pad, eot, eom           *uint32
+	eog                                    []int32 // more tokens that end a text
+	eogUnsigned                            []uint32
+	addBOS, addEOS, addSpace, removeSpaces *bool
 
 	// Thimble's keys, for values that GGUF has no key for.
 	madeBy, origin, recipe          string
 	overrides, sources, sourceSums  []string
 	sourceBytes                     []uint64
 	specBOS                         *int32
-	specEOS                         []int32
+	specEOS, channels               []int32
 	llama3Factor, llama3Low         *float32
 	llama3High                      *float32
 	llama3Original, tokenizerTokens *uint32
@@ -205,6 +203,7 @@ func (m *metadata) keys() []key {
 		{"thimble.architecture", &m.origin},
 		{"thimble.recipe", &m.recipe},
 		{"thimble.overrides", &m.overrides},
+		{"thimble.channels", &m.channels},
 		{"thimble.source.names", &m.sources},
 		{"thimble.source.bytes", &m.sourceBytes},
 		{"thimble.source.sha256", &m.sourceSums},

@@ -171,7 +171,7 @@ func (w *mapper) mapFFN(s *model.Spec) {
 
 // putProvenance adds the keys that describe where the model came from.
 func (m *metadata) putProvenance(p *model.Provenance) {
-	m.madeBy, m.origin, m.recipe, m.overrides = p.Tool, p.Architecture, p.Recipe, p.Overrides
+	m.madeBy, m.origin, m.recipe, m.overrides, m.channels = p.Tool, p.Architecture, p.Recipe, p.Overrides, p.Channels
 	for _, source := range p.Sources {
 		m.sources = append(m.sources, source.Name)
 		m.sourceBytes = append(m.sourceBytes, uint64(source.Bytes))

@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -55,7 +56,7 @@ func (f *file) model() (*model.Model, error) {
 		return nil, err
 	}
 	m := &model.Model{Path: f.path, Spec: spec, Files: f.files}
-	if m.Provenance, err = keys.provenance(f.path); err != nil {
+	if m.Provenance, err = keys.provenance(f.path, &spec); err != nil {
 		return nil, err
 	}
 	if m.Stated, err = f.stated(); err != nil {
@@ -281,10 +282,10 @@ func (m *metadata) dropIDs(n int) {
 }
 
 // provenance returns the provenance recorded in the keys.
-func (m *metadata) provenance(path string) (p model.Provenance, err error) {
-	p = model.Provenance{Architecture: m.origin, Tool: m.madeBy, Recipe: m.recipe, Overrides: m.overrides}
-	if p.Architecture == "" {
-		p.Architecture = m.architecture
+func (m *metadata) provenance(path string, s *model.Spec) (p model.Provenance, err error) {
+	p = model.Provenance{Architecture: cmp.Or(m.origin, m.architecture), Tool: m.madeBy, Recipe: m.recipe, Overrides: m.overrides, Channels: m.channels}
+	if err := s.CheckChannels(m.channels); err != nil {
+		return p, defect.Corrupt(path, "thimble.channels", "%v", err)
 	}
 	if !slices.IsSorted(p.Overrides) {
 		return p, defect.Corrupt(path, "thimble.overrides", "are not sorted")

@@ -100,7 +100,8 @@ type tensor struct {
 type plan struct {
 	exporter Exporter
 	m        *model.Model
-	spec     model.Spec // unrolled
+	values   *model.Model // m, in the form plain with its channels in the source's order
+	spec     model.Spec   // unrolled
 	names    map[string]string
 	keys     map[string]any
 	tensors  []tensor
@@ -114,12 +115,17 @@ func (e Exporter) Plan(m *model.Model, o export.Options) (*export.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{exporter: e, m: m, spec: s.Unrolled(), options: o}
+	p := &plan{exporter: e, m: m, values: m, spec: s.Unrolled(), options: o}
 	a, keys, err := choose(m.Path, e.form.format.Name, m.Provenance.Architecture, &p.spec)
 	if err != nil {
 		return nil, err
 	}
 	p.names, p.keys = a.stored(), keys
+	if e.form.dtype != nil {
+		p.values = m.InOrderOf(new(model.Provenance))
+	} else if c := m.Provenance.Channels; len(c) > 0 {
+		p.keys[model.ChannelsKey] = c
+	}
 	if s.Shared() {
 		p.notes = append(p.notes, fmt.Sprintf("%s cannot share blocks: each of the %d blocks is written once for each of its steps, %d in all", a.modelType, s.Blocks, len(s.Schedule)))
 	}
@@ -305,7 +311,7 @@ func commonest(all []tensor) qtensor.Scheme {
 
 // write writes the entries of t.
 func (p *plan) write(ctx context.Context, w io.Writer, t *tensor) error {
-	return t.Read(ctx, p.m, &p.options, func(x *qtensor.Matrix) error {
+	return t.Read(ctx, p.values, &p.options, func(x *qtensor.Matrix) error {
 		var err error
 		if t.To.Float() {
 			err = writeFloats(w, x, t.To.Kind)

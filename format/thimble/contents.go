@@ -107,6 +107,9 @@ func (c *Contents) check(path string, tokenizer int64) error {
 	if !slices.IsSorted(c.Provenance.Overrides) {
 		return defect.Corrupt(path, "provenance.overrides", "are not sorted")
 	}
+	if err := c.Spec.CheckChannels(c.Provenance.Channels); err != nil {
+		return defect.Corrupt(path, "provenance.channels", "%v", err)
+	}
 	for i, s := range c.Provenance.Sources {
 		field := fmt.Sprintf("provenance.sources[%d]", i)
 		switch {

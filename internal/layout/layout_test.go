@@ -70,6 +70,7 @@ var rules = []struct {
 	{"quantize/words", []string{"internal/qtensor", "internal/spell"}},
 	{"quantize/calibration", []string{"quantize", "internal"}},
 	{"quantize/render", []string{"quantize", "internal"}},
+	{"quantize/order", []string{"quantize", "internal"}},
 	{"quantize/kept", []string{"quantize", "internal"}},
 	{"quantize", []string{"quantize/rounding", "quantize/power", "quantize/words", "internal"}},
 	{"format", []string{"format", "internal"}},

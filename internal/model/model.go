@@ -35,6 +35,10 @@ type Model struct {
 	// if a file has the canonical names.
 	Origin func(canonical string) (file, stored string)
 
+	// Partial is set if parts were left out that write into the residual stream, such as those
+	// for images: the channels of the stream must stay where they are.
+	Partial bool
+
 	// Verify compares every tensor with the checksums that the files contain; nil if they
 	// contain none. It reads each byte once and keeps none of them resident.
 	// Opening a model does not call it: whoever uses the tensors' values calls it before.
@@ -66,6 +70,10 @@ type Provenance struct {
 	Sources      []Source `cbor:"sources"`      // every file read, in reading order
 	Recipe       string   `cbor:"recipe"`       // YAML, empty for a plain conversion
 	Tool         string   `cbor:"tool"`         // "thimble 0.1.0"
+
+	// Channels lists, for each channel of the residual stream, that of the source; empty if none
+	// has changed its place.
+	Channels []int32 `cbor:"channels,omitempty"`
 }
 
 // Tuned reports whether a recipe of p tunes, so that norm gains, biases and scales are not

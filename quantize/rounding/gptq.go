@@ -15,7 +15,7 @@ import (
 func init() {
 	Register(Method{
 		Name:            MethodGPTQ,
-		Steps:           []string{StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent},
+		Steps:           []string{StepReorder, StepRotation, StepSearch, StepCorrection, StepRefit, StepDescent},
 		NeedsTexts:      true,
 		Rotates:         true,
 		ComparesStreams: func(without Skips) bool { return !without.Has(StepCorrection) },

@@ -50,6 +50,7 @@ const (
 // Steps that a recipe may omit, to measure their gain; the function Steps lists those of a
 // method.
 const (
+	StepReorder    = "reorder"    // of the residual stream's channels; see package quantize/order
 	StepRotation   = "rotation"   // of the channels between values and outputs
 	StepSearch     = "search"     // for scales; without it a group's largest value gets the last code
 	StepCorrection = "correction" // of the weights, for what was quantized upstream
@@ -160,6 +161,11 @@ func (v Variant) Round(ctx context.Context, dst, src *qtensor.Matrix, in *Input)
 
 // Rotates reports whether a calibrated run rotates heads before v rounds them.
 func (v Variant) Rotates() bool { return v.method.Rotates && !v.without.Has(StepRotation) }
+
+// Reorders reports whether the channels of a model are reordered before v rounds it.
+func (v Variant) Reorders() bool {
+	return slices.Contains(v.method.Steps, StepReorder) && !v.without.Has(StepReorder)
+}
 
 // ComparesStreams reports whether v uses the drift of its input.
 func (v Variant) ComparesStreams() bool {

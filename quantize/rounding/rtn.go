@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	Register(Method{Name: MethodRTN, Steps: []string{StepSearch}, Round: ToNearest})
+	Register(Method{Name: MethodRTN, Steps: []string{StepReorder, StepSearch}, Round: ToNearest})
 }
 
 // ToNearest rounds every weight to the nearest code. A search chooses the scale of each

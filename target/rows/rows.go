@@ -11,6 +11,7 @@ import (
 	"thimble/format"
 	"thimble/internal/defect"
 	"thimble/internal/label"
+	"thimble/internal/model"
 	"thimble/internal/strictyaml"
 	"thimble/internal/units"
 	"thimble/quantize"
@@ -45,6 +46,7 @@ type Row struct {
 	Calibrated bool
 	Recipe     *quantize.Recipe // completed by Choose
 
+	Model     *model.Model // of which files are planned
 	Plan      *quantize.Plan
 	Predicted float64 // nats per token; 0 without a budget
 	Exported  int64   // bytes of Target's file; 0 without a target

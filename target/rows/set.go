@@ -1,6 +1,7 @@
 package rows
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"thimble/internal/texts"
 	"thimble/quantize"
 	"thimble/quantize/calibration"
+	"thimble/quantize/order"
 	"thimble/target"
 )
 
@@ -24,6 +26,15 @@ type Set struct {
 	Open        func(path string) (*model.Model, error) // opens an existing file
 
 	Texts calibration.Texts // set by Calibrate
+}
+
+// Group returns the number of columns of the groups for which the channels of r's model are
+// reordered, or 0; see order.Group.
+func (s *Set) Group(r *Row) int {
+	if r.Budget != nil {
+		return order.Group(s.Model, r.Recipe, r.Budget.Schemes, nil)
+	}
+	return order.GroupOf(s.Model, r.Recipe, r.Plan)
 }
 
 // Check completes the budgets and finds all that is wrong with the rows and needs no survey. longest
@@ -92,7 +103,7 @@ func (r *Row) FileName() string { return label.FileName(r.Name) + ".thimble" }
 
 // file describes the file that r's target reads.
 func (s *Set) file(r *Row) *target.File {
-	return &target.File{Model: s.Model, Exporter: r.Target, Tool: s.Tool, Container: r.FileName()}
+	return &target.File{Model: cmp.Or(r.Model, s.Model), Exporter: r.Target, Tool: s.Tool, Container: r.FileName()}
 }
 
 func (s *Set) check(r *Row, longest int) error {
@@ -128,8 +139,12 @@ func (s *Set) checkFile(r *Row, longest int) error {
 
 // plan sets r's plan of recipe and, with a target, the size of the exported file.
 func (s *Set) plan(r *Row, recipe *quantize.Recipe) (err error) {
-	if r.Plan, err = quantize.NewPlan(s.Model, recipe); err != nil || r.Target == nil {
+	if r.Plan, err = quantize.NewPlan(s.Model, recipe); err != nil {
 		return err
+	}
+	s.expect(r, order.GroupOf(s.Model, recipe, r.Plan))
+	if r.Target == nil {
+		return nil
 	}
 	if _, _, err = s.file(r).Types(r.Plan); err == nil {
 		r.Exported, err = s.file(r).Size(r.Plan)
@@ -137,11 +152,19 @@ func (s *Set) plan(r *Row, recipe *quantize.Recipe) (err error) {
 	return err
 }
 
+// expect sets the model of which r's files are planned.
+func (s *Set) expect(r *Row, group int) {
+	if r.Model = s.Model; group > 0 {
+		r.Model = order.Expected(s.Model)
+	}
+}
+
 // choose completes r's recipe if it has a budget.
 func (s *Set) choose(r *Row, survey *quantize.Survey) error {
 	if r.Budget == nil {
 		return nil
 	}
+	s.expect(r, s.Group(r))
 	some, err := survey.Only(r.Budget.Schemes)
 	if err != nil {
 		return err
@@ -153,6 +176,6 @@ func (s *Set) choose(r *Row, survey *quantize.Survey) error {
 	if err != nil {
 		return err
 	}
-	r.Recipe, r.Predicted, err = r.Budget.Choose(s.Model, r.Budget.Complete(s.Model, r.Recipe), some, file)
+	r.Recipe, r.Predicted, err = r.Budget.Choose(r.Model, r.Budget.Complete(s.Model, r.Recipe), some, file)
 	return err
 }

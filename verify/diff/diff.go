@@ -55,6 +55,10 @@ type Field struct {
 type Options struct {
 	Values bool // ignore differences in scheme alone
 
+	// OrderedB has B's tensors with the channels of the residual stream in A's order, whose
+	// values are compared; nil if they are B's own.
+	OrderedB map[string]*qtensor.Matrix
+
 	// RotatedA and RotatedB have tensors of A and of B as the recipe of the other model
 	// rotated them. A recipe may rotate the values of a head, and its output projection back
 	// (quantize.Rotated): the model computes the same with other weights. A tensor in one of
@@ -198,7 +202,7 @@ func (r *Report) compareTensors(ctx context.Context, a, b *model.Model, o *Optio
 	var done int64
 	var sum squares
 	for _, name := range names {
-		d, err := compareTensor(ctx, name, a.Tensors[name], b.Tensors[name], o.RotatedA[name], o.RotatedB[name])
+		d, err := compareTensor(ctx, name, a.Tensors[name], b.Tensors[name], o.OrderedB[name], o.RotatedA[name], o.RotatedB[name])
 		if err != nil {
 			return err
 		}

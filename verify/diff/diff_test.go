@@ -38,7 +38,7 @@ func TestCompareTensor(t *testing.T) {
 	for _, v := range a {
 		squares += float64(v) * float64(v)
 	}
-	d, err := compareTensor(t.Context(), "x", matrixOf(t, "f32", 40, a...), matrixOf(t, "bf16", 40, b...), nil, nil)
+	d, err := compareTensor(t.Context(), "x", matrixOf(t, "f32", 40, a...), matrixOf(t, "bf16", 40, b...), nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestCompareTensor(t *testing.T) {
 		{nil, matrixOf(t, "f32", 2, 1, 2), 0, true, false, false},
 		{matrixOf(t, "f32", 2, 1, 2), nil, 0, true, false, false},
 	} {
-		d, err := compareTensor(t.Context(), "x", c.a, c.b, nil, nil)
+		d, err := compareTensor(t.Context(), "x", c.a, c.b, nil, nil, nil)
 		if err != nil || d.differs() != c.differs || d.NMSE.Known() != c.known || c.known && float64(d.NMSE) != c.nmse || d.incomparable() == c.comparable {
 			t.Errorf("%v: %+v", err, d)
 		}
@@ -67,7 +67,7 @@ func TestCompareTensor(t *testing.T) {
 		}
 	}
 	inf := matrixOf(t, "f32", 2, 1, float32(math.Inf(1)))
-	if _, err := compareTensor(t.Context(), "x", inf, inf, nil, nil); err == nil || err.Error() != "x: row 0, column 1: +Inf and +Inf cannot be compared" {
+	if _, err := compareTensor(t.Context(), "x", inf, inf, nil, nil, nil); err == nil || err.Error() != "x: row 0, column 1: +Inf and +Inf cannot be compared" {
 		t.Error(err)
 	}
 }
@@ -85,7 +85,7 @@ func TestRotated(t *testing.T) {
 		{near, far, nil, 1.0 / 25, false},
 		{a, a, nil, 0, false},
 	} {
-		d, err := compareTensor(t.Context(), "x", a, c.b, c.rotatedA, c.rotatedB)
+		d, err := compareTensor(t.Context(), "x", a, c.b, nil, c.rotatedA, c.rotatedB)
 		if err != nil || math.Abs(float64(d.NMSE)-c.nmse) > 1e-15 || d.Rotated != c.rotated {
 			t.Errorf("%v: %+v, want NMSE %v", err, d, c.nmse)
 		}

@@ -60,15 +60,16 @@ func (d *Tensor) weight() float64 {
 // groupCols is the number of columns of a row in a group.
 const groupCols = 32
 
-// compareTensor compares a and b, either of which may be nil. rotatedA and rotatedB are
-// the same tensors after a rotation, or nil; the figures are those of the more similar
-// pair.
-func compareTensor(ctx context.Context, name string, a, b, rotatedA, rotatedB *qtensor.Matrix) (Tensor, error) {
+// compareTensor compares a and b, either of which may be nil. ordered is b in the order of a, or
+// nil. rotatedA and rotatedB are the same tensors after a rotation, or nil; the figures are those
+// of the more similar pair.
+func compareTensor(ctx context.Context, name string, a, b, ordered, rotatedA, rotatedB *qtensor.Matrix) (Tensor, error) {
 	d := Tensor{Name: name, A: storedOf(a), B: storedOf(b), NMSE: Value(math.NaN()), MaxAbs: Value(math.NaN())}
 	if d.incomparable() {
 		return d, nil
 	}
 	d.Stored, d.floats = nativeScheme(a) == nativeScheme(b), a.Scheme.Float() && b.Scheme.Float()
+	b = cmp.Or(ordered, b)
 	if err := d.measure(ctx, a, b); err != nil {
 		return d, err
 	}

@@ -100,6 +100,9 @@ func originRows(r *thimble.Inspection) (rows [][2]string) {
 	if text := r.RecipeSummary(); text != "" {
 		row("recipe", "%s; --recipe prints it", text)
 	}
+	if p.Reordered {
+		row("channels", "reordered for groups")
+	}
 	for _, o := range p.Overrides {
 		row("override", "%s", defect.Printable(o))
 	}

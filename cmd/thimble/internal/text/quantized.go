@@ -37,6 +37,9 @@ func Plan(r *thimble.Quantized) string {
 		fmt.Fprintf(&b, ", %s in memory", units.Size(r.ResidentBytes))
 	}
 	b.WriteString("\n")
+	if r.Reordered {
+		b.WriteString("channels are reordered: adapters made for the source need --without reorder\n")
+	}
 	switch {
 	case r.Measured != nil:
 		fmt.Fprintf(&b, "measured on %d held-out tokens: KL %s nats per token, top-1 agreement %.2f%%\n",

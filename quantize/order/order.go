@@ -1,0 +1,200 @@
+// Package order chooses an order of the channels of a model's residual stream that suits groups.
+//
+// A group of columns has one scale, which its largest weights determine. Embeddings and the
+// layers that read the stream have columns of very different magnitude, and inputs of very
+// different power. Where columns that need similar steps are neighbours, fewer groups have a step
+// that is too large for most of their weights. Any order computes the same
+// ([model.Model.Reordered]), so this costs nothing in the file, nor when it runs.
+package order
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"thimble/internal/model"
+	"thimble/internal/parallel"
+	"thimble/internal/qtensor"
+	"thimble/quantize"
+	"thimble/quantize/rounding"
+)
+
+const (
+	sampleRows  = 512  // of a layer that give its profile
+	sampleVocab = 4096 // of an embedding or head
+)
+
+// A profile is what a matrix that reads the stream, or those of a block's experts, make of an order.
+type profile struct {
+	weights   float64   // number of weights
+	magnitude []float64 // by channel: the fourth power of the mean square, about the eighth power of the largest weight
+	power     []float64 // by channel: the cost of an error
+}
+
+// Group returns the number of columns of the groups for which a run of r on m reorders m's
+// channels: that of most of the schemes that matrices get, each of which counts by its weights,
+// if they are given. It is 0 if the run does not reorder channels: no scheme has groups, a matrix
+// is stored in integers already, or parts of the model that write into the stream were left out.
+func Group(m *model.Model, r *quantize.Recipe, schemes []qtensor.Scheme, weights []int64) int {
+	method, err := rounding.Choose(cmp.Or(r.Method, rounding.MethodRTN), r.Without)
+	if err != nil || !method.Reorders() || !m.Spec.Reorders() || m.Partial || len(m.Provenance.Channels) > 0 {
+		return 0
+	}
+	for _, t := range m.Tensors {
+		if !t.Scheme.Float() {
+			return 0
+		}
+	}
+	votes, best := map[int]int64{}, 0
+	for i, s := range schemes {
+		if s.Kind != qtensor.Int || s.Groups(m.Spec.Hidden) == 1 {
+			continue
+		}
+		n := int64(1)
+		if weights != nil {
+			n = weights[i]
+		}
+		votes[s.Group] += n
+		if v := votes[s.Group]; best == 0 || v > votes[best] || v == votes[best] && s.Group < best {
+			best = s.Group
+		}
+	}
+	return best
+}
+
+// GroupOf returns the Group of a run of p, which is r's plan.
+func GroupOf(m *model.Model, r *quantize.Recipe, p *quantize.Plan) int {
+	var schemes []qtensor.Scheme
+	var weights []int64
+	for _, e := range p.Tensors {
+		if _, cols := e.StreamAxes(); cols {
+			schemes, weights = append(schemes, e.To), append(weights, int64(e.Rows)*int64(e.Cols))
+		}
+	}
+	return Group(m, r, schemes, weights)
+}
+
+// Expected returns m as it is before the order of its channels is known. Files of it have the size
+// that they have in any order.
+func Expected(m *model.Model) *model.Model {
+	same := make([]int32, m.Spec.Hidden)
+	for i := range same {
+		same[i] = int32(i)
+	}
+	return m.Reordered(same)
+}
+
+// Channels returns an order of m's channels for groups of the given number of columns, and for
+// larger ones of several such groups. Without texts, c is nil.
+func Channels(ctx context.Context, m *model.Model, c *quantize.Calibration, group int) ([]int32, error) {
+	var costs map[string][]float64
+	var err error
+	if c != nil {
+		costs, err = costsOn(ctx, m, c)
+	} else {
+		costs, err = guessedCosts(ctx, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := profilesOf(ctx, m, costs)
+	if err != nil {
+		return nil, err
+	}
+	channels := make([]int32, m.Spec.Hidden)
+	for i := range channels {
+		channels[i] = int32(i)
+	}
+	head := profiles[0].magnitude
+	slices.SortStableFunc(channels, func(a, b int32) int { return cmp.Compare(head[a], head[b]) })
+	return arrange(profiles, channels, group), nil
+}
+
+// profilesOf returns the profile of the head, and then those of the layers.
+func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64) ([]*profile, error) {
+	n := m.Spec.Hidden
+	var all []*profile
+	classes := map[string]*profile{}
+	var slots []model.Slot
+	for _, slot := range m.Spec.Slots() {
+		_, cols := slot.StreamAxes()
+		if slot.Role == model.Vector || !cols || slot.Name == model.Embed && !m.Spec.Tied {
+			continue
+		}
+		slots = append(slots, slot)
+		if classes[classOf(slot)] == nil {
+			p := &profile{magnitude: make([]float64, n), power: slices.Repeat([]float64{1}, n)}
+			if cost := costs[slot.Name]; cost != nil {
+				p.power = normalized(cost)
+			}
+			classes[classOf(slot)] = p
+			if slot.Role == model.Linear {
+				all = append(all, p)
+			} else {
+				all = slices.Insert(all, 0, p)
+			}
+		}
+	}
+	squares := make([][]float64, len(slots))
+	err := parallel.Do(ctx, len(slots), func(_, i int) error {
+		t := m.Tensors[slots[i].Name]
+		squares[i] = normalized(meanSquares(t, slots[i].Role))
+		t.Release()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, slot := range slots {
+		p, rows := classes[classOf(slot)], float64(slot.Rows)
+		p.weights += float64(rows * float64(n))
+		for c, v := range squares[i] {
+			p.magnitude[c] += float64(v * v * v * v * rows)
+		}
+	}
+	for _, p := range all {
+		p.magnitude = normalized(p.magnitude)
+	}
+	return all, nil
+}
+
+// classOf names the profile of a matrix: its own, but one for all experts of a block.
+func classOf(slot model.Slot) string {
+	if b, kind, ok := model.SplitName(slot.Name); ok {
+		return model.Name(b, model.Class(kind))
+	}
+	return slot.Name
+}
+
+// meanSquares returns sums over a sample of rows of the squares of each column.
+func meanSquares(t *qtensor.Matrix, role model.Role) []float64 {
+	limit := sampleRows
+	if role != model.Linear {
+		limit = sampleVocab
+	}
+	sums, x := make([]float64, t.Cols), make([]float32, t.Cols)
+	var reader qtensor.Reader
+	n := min(t.Rows, limit)
+	for i := range n {
+		reader.Row(x, t, i*t.Rows/n)
+		for c, v := range x {
+			sums[c] += float64(float64(v) * float64(v))
+		}
+	}
+	return sums
+}
+
+// normalized returns x over its mean; if that is not positive, ones.
+func normalized(x []float64) []float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v
+	}
+	out := make([]float64, len(x))
+	for i, v := range x {
+		if out[i] = 1; sum > 0 && sum < 1e300 {
+			out[i] = v / sum * float64(len(x))
+		}
+	}
+	return out
+}
