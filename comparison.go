@@ -21,7 +21,7 @@ type comparison struct {
 	prompts   []reference.Prompt
 	files     []string // of the reference
 	close     func() error
-	source    *model.Model    // the reference model with its channels in the model's order, or nil
+	source    *model.Model    // the reference model, or nil
 	settings  verify.Settings // of the reference model; nil if a file does not record them
 	rounded   bool            // the reference is a file of rounded probabilities
 }
@@ -91,7 +91,7 @@ func (v *verification) against(ctx context.Context, prompts []reference.Prompt) 
 	if err != nil {
 		return nil, err
 	}
-	with := &comparison{prompts: prompts, files: source.Files, close: source.Close, source: source.InOrderOf(&v.m.Provenance), settings: verify.SettingsOf(&source.Spec)}
+	with := &comparison{prompts: prompts, files: source.Files, close: source.Close, source: source, settings: verify.SettingsOf(&source.Spec)}
 	if prompts == nil {
 		return with, nil
 	}

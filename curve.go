@@ -68,7 +68,7 @@ type curveRun struct {
 	files   curve.Run
 	rows    rows.Set
 	m       *model.Model
-	ordered map[ordering]*model.Model // m with its channels in the orders that rows have needed
+	ordered map[ordering]orderedModel // m with its channels in the orders that rows have needed
 	sources *digest.Hashing           // of the model's files; nil hashes them
 }
 
@@ -245,24 +245,29 @@ type ordering struct {
 	calibrated bool
 }
 
+// An orderedModel is what order.Reordered returns.
+type orderedModel struct {
+	*model.Model
+	guessed map[string]*rounding.Input
+}
+
 // inOrder returns d.m with its channels in an order, in that of d.m if o has no groups.
-func (d *curveRun) inOrder(ctx context.Context, o ordering) (*model.Model, error) {
+func (d *curveRun) inOrder(ctx context.Context, o ordering) (m orderedModel, err error) {
 	if o.group == 0 {
-		return d.m, nil
+		return orderedModel{d.m, nil}, nil
 	}
-	if m := d.ordered[o]; m != nil {
+	if m, ok := d.ordered[o]; ok {
 		return m, nil
 	}
 	var texts *quantize.Calibration
 	if o.calibrated {
 		texts = d.rows.Texts.Calibration
 	}
-	m, err := reordered(ctx, d.m, texts, o.group)
-	if err != nil {
-		return nil, err
+	if m.Model, m.guessed, err = order.Reordered(ctx, d.m, texts, o.group); err != nil {
+		return m, err
 	}
 	if d.ordered == nil {
-		d.ordered = map[ordering]*model.Model{}
+		d.ordered = map[ordering]orderedModel{}
 	}
 	d.ordered[o] = m
 	return m, nil
@@ -271,7 +276,8 @@ func (d *curveRun) inOrder(ctx context.Context, o ordering) (*model.Model, error
 // surveyed returns the model to survey: that of the first row with a budget.
 func (d *curveRun) surveyed(ctx context.Context) (*model.Model, error) {
 	i := slices.IndexFunc(d.rows.Rows, func(r *rows.Row) bool { return r.Budget != nil })
-	return d.inOrder(ctx, ordering{d.rows.Group(d.rows.Rows[i]), true})
+	m, err := d.inOrder(ctx, ordering{d.rows.Group(d.rows.Rows[i]), true})
+	return m.Model, err
 }
 
 // write writes the container of row i to out.
@@ -290,8 +296,9 @@ func (d *curveRun) write(ctx context.Context, i int, out, label string) error {
 		return err
 	}
 	report := d.Progress.stage(label+": quantize", unit)
-	_, err = writeContainer(m, d.sources, r.Plan, out, false, func(sink quantize.Sink) error {
-		return quantize.Run(ctx, m, r.Plan, texts, sink, func(weights int64) { report(amount(weights)) })
+	r.Plan.Guessed = m.guessed
+	_, err = writeContainer(m.Model, d.sources, r.Plan, out, false, func(sink quantize.Sink) error {
+		return quantize.Run(ctx, m.Model, r.Plan, texts, sink, func(weights int64) { report(amount(weights)) })
 	})
 	return err
 }

@@ -19,6 +19,7 @@ import (
 	"thimble/quantize/calibration"
 	"thimble/quantize/kept"
 	"thimble/quantize/order"
+	"thimble/quantize/rounding"
 	"thimble/target"
 )
 
@@ -103,10 +104,11 @@ type quantization struct {
 	stage    string // name of the progress stage
 	recipe   *Recipe
 	m        *model.Model
-	given    *model.Model    // m in the order of the source; nil if its channels are not reordered
-	group    int             // of columns, for which they are; or 0
-	target   format.Exporter // of the program that must run the result, or nil
-	exporter format.Exporter // writes the file; nil for a container
+	given    *model.Model               // m in the order of the source; nil if its channels are not reordered
+	group    int                        // of columns, for which they are; or 0
+	guessed  map[string]*rounding.Input // see order.Reordered
+	target   format.Exporter            // of the program that must run the result, or nil
+	exporter format.Exporter            // writes the file; nil for a container
 	cal      calibration.Texts
 	sources  *digest.Hashing
 	resumed  *kept.Blocks   // nil if the run keeps no finished blocks

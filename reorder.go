@@ -3,21 +3,10 @@ package thimble
 import (
 	"context"
 
-	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/quantize/order"
 	"thimble/quantize/rounding"
 )
-
-// reordered returns m with its channels in an order for groups of the given number of columns.
-// Without texts, c is nil.
-func reordered(ctx context.Context, m *model.Model, c *quantize.Calibration, group int) (*model.Model, error) {
-	channels, err := order.Channels(ctx, m, c, group)
-	if err != nil {
-		return nil, err
-	}
-	return m.Reordered(channels), nil
-}
 
 // expectOrder prepares q for the order that reorder finds, unless group is 0.
 func (q *quantization) expectOrder(group int) {
@@ -35,13 +24,13 @@ func (q *quantization) reorder(ctx context.Context) (err error) {
 	if rounding.NeedsTexts(q.recipe.Method) {
 		texts = q.cal.Calibration
 	}
-	q.m, err = reordered(ctx, q.given, texts, q.group)
+	q.m, q.guessed, err = order.Reordered(ctx, q.given, texts, q.group)
 	return err
 }
 
 // settleOrder puts the channels in the order for plan, of the recipe r that a budget has chosen:
 // the order depends on the recipe alone, so that it can be reproduced.
-func (q *quantization) settleOrder(ctx context.Context, r *Recipe, plan *quantize.Plan) error {
+func (q *quantization) settleOrder(ctx context.Context, r *Recipe, plan *quantize.Plan) (err error) {
 	if q.group == 0 {
 		return nil
 	}
@@ -51,7 +40,8 @@ func (q *quantization) settleOrder(ctx context.Context, r *Recipe, plan *quantiz
 		q.m, q.given, q.group = q.given, nil, 0
 	default:
 		q.group = group
-		return q.reorder(ctx)
+		err = q.reorder(ctx)
 	}
-	return nil
+	plan.Guessed = q.guessed
+	return err
 }

@@ -37,6 +37,7 @@ func (v *verification) selfTest(ctx context.Context, with *comparison) (*selftes
 	}
 	if with.source != nil {
 		with.reference = nil // selftest runs the source itself, once for all faults
+		with.source = with.source.InOrderOf(&v.m.Provenance)
 	}
 	faults := v.Progress.stage("self-test", Faults)
 	report, err := selftest.Run(ctx, v.m, with.source, with.reference, with.prompts, subject, verify.Options{

@@ -368,7 +368,7 @@ func (v *verification) profile(ctx context.Context, with *comparison, o *verify.
 		return nil
 	}
 	steps := v.Progress.stage("compare operations", Work)
-	o.Profile, err = parity.CompareWithProgress(ctx, with.source, v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers,
+	o.Profile, err = parity.CompareWithProgress(ctx, with.source.InOrderOf(&v.m.Provenance), v.m, v.Arithmetic, verify.ProfileTexts(with.prompts), !v.Layers,
 		func(done, total int) { steps(int64(done), int64(total)) })
 	if err != nil {
 		return err
@@ -383,7 +383,7 @@ func (v *verification) profile(ctx context.Context, with *comparison, o *verify.
 // attribute adds to the report the divergence that each stage adds.
 func (v *verification) attribute(ctx context.Context, report *verify.Report, with *comparison) (err error) {
 	report.Stages, err = verify.Attribute(ctx, verify.StageOptions{
-		Source: with.source, Subject: v.m, Reference: with.reference, Prompts: with.prompts, Arithmetic: v.Arithmetic, Done: report,
+		Source: with.source.InOrderOf(&v.m.Provenance), Subject: v.m, Reference: with.reference, Prompts: with.prompts, Arithmetic: v.Arithmetic, Done: report,
 		Progress: func(stage string, done, total int) { v.Progress.stage(stage, Tokens)(int64(done), int64(total)) },
 	})
 	return err

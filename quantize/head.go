@@ -21,11 +21,10 @@ import (
 // Rows are sorted into bins of similar mean weight, and the rows of a bin share one second
 // moment, whose scale does not matter.
 const (
-	binFirst  = 128 // rows of the first bin: those of the most likely tokens
-	binGrowth = 4   // ratio of the sizes of consecutive bins
-	headBatch = 128 // positions whose logits are in memory at a time
-	binSample = 4   // every binSample-th position serves to rank the rows
-
+	binFirst       = 128  // rows of the first bin: those of the most likely tokens
+	binGrowth      = 4    // ratio of the sizes of consecutive bins
+	headBatch      = 128  // positions whose logits are in memory at a time
+	binSample      = 4    // every binSample-th position serves to rank the rows
 	aheadPositions = 8192 // least number for which the float model runs ahead, for a survey or a tied head
 )
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"thimble/internal/journal"
-	"thimble/quantize/power"
 )
 
 // A run without texts rounds each matrix by itself, so several machines may share it. Each
@@ -46,7 +45,7 @@ func RunPart(ctx context.Context, m *Model, p *Plan, tensors []int, j *Journal, 
 	if len(finished) == len(tensors) {
 		return nil
 	}
-	inputs, err := power.Inputs(ctx, m)
+	inputs, err := p.guesses(ctx, m)
 	if err != nil {
 		return err
 	}

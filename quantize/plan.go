@@ -13,11 +13,12 @@ import (
 
 // A Plan is a recipe applied to one model: the scheme that each tensor will have.
 type Plan struct {
-	Recipe  string  `json:"recipe"` // canonical YAML
-	Tensors []Entry `json:"tensors"`
-	Weights int64   `json:"weights"`
-	Bytes   int64   `json:"bytes"`                   // tensor data, without header, tokenizer and alignment
-	Coded   bool    `json:"entropy_coded,omitempty"` // integers are stored in about their entropy; Bytes is before that
+	Recipe  string                     `json:"recipe"` // canonical YAML
+	Tensors []Entry                    `json:"tensors"`
+	Weights int64                      `json:"weights"`
+	Bytes   int64                      `json:"bytes"`                   // tensor data, without header, tokenizer and alignment
+	Coded   bool                       `json:"entropy_coded,omitempty"` // integers are stored in about their entropy; Bytes is before that
+	Guessed map[string]*rounding.Input `json:"-"`                       // of the inputs, for a run without texts; nil calls power.Inputs
 
 	method rounding.Variant
 	notes  []string      // about the recipe

@@ -41,15 +41,11 @@ func Run(ctx context.Context, m *Model, p *Plan, c *Calibration, sink Sink, prog
 	return runPlain(ctx, m, p, write)
 }
 
-// runPlain carries out p without texts. It reads every matrix twice: the power of
-// a tied embedding's input, which is written first, depends on all the others.
+// runPlain carries out p without texts. It reads every matrix twice, first for guesses.
 func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix) error) error {
-	var inputs map[string]*rounding.Input
-	if p.quantizes() {
-		var err error
-		if inputs, err = power.Inputs(ctx, m); err != nil {
-			return err
-		}
+	inputs, err := p.guesses(ctx, m)
+	if err != nil {
+		return err
 	}
 	for i := range p.Tensors {
 		e := &p.Tensors[i]
@@ -63,6 +59,14 @@ func runPlain(ctx context.Context, m *Model, p *Plan, write func(*Entry, *Matrix
 		}
 	}
 	return nil
+}
+
+// guesses returns what is guessed about the inputs of m's matrices, if p rounds any.
+func (p *Plan) guesses(ctx context.Context, m *Model) (_ map[string]*rounding.Input, err error) {
+	if p.Guessed == nil && p.quantizes() {
+		p.Guessed, err = power.Inputs(ctx, m)
+	}
+	return p.Guessed, err
 }
 
 // store returns src in the scheme of e, rounded without texts. in is a guess at its input,

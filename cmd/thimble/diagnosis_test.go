@@ -118,7 +118,7 @@ func TestLayersAndStages(t *testing.T) {
 		names = append(names, s.Stage)
 		total += float64(s.Added)
 	}
-	if strings.Join(names, " ") != "source converted weights activations kv" || r.Stages[1].KLMean != 0 || r.Stages[2].KLMean != r.Metrics.KLMean || r.Stages[3].Added == 0 || r.Stages[4].Added == 0 {
+	if strings.Join(names, " ") != "source converted weights activations kv" || r.Stages[1].KLMean > 1e-9 || r.Stages[2].KLMean != r.Metrics.KLMean || r.Stages[3].Added == 0 || r.Stages[4].Added == 0 {
 		t.Errorf("stages are %+v", r.Stages)
 	}
 	if last := float64(r.Stages[4].KLMean); total < 0.999*last || total > 1.001*last {

@@ -78,6 +78,11 @@ again, up to four times, until it is just within the limit. All four calibrate.
 --set fixes the scheme of a matrix. --scheme and --head cannot be combined with
 them; --embedding can if the head is a separate matrix.
 
+Groups lose less if channels of the residual stream that need similar steps are
+beside each other, so quantize reorders them, which changes nothing that the
+model computes. LoRA adapters and image parts made for the source do not fit
+such a file; merge an adapter with --lora, or use --without reorder.
+
 --without omits steps of the method, and the recipe in the file records it.
 thimble curve measures the gain of each step.
 

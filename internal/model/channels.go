@@ -166,13 +166,24 @@ func (t *reordered) Row(dst []byte, r int) {
 	case t.cols == nil:
 		copy(dst, row)
 	case t.size == 2:
-		for i, c := range t.cols {
-			binary.LittleEndian.PutUint16(dst[2*i:], binary.LittleEndian.Uint16(row[2*c:]))
-		}
+		gather16(dst, row, t.cols)
 	default:
 		for i, c := range t.cols {
 			binary.LittleEndian.PutUint32(dst[4*i:], binary.LittleEndian.Uint32(row[4*c:]))
 		}
+	}
+}
+
+// gather16 writes the values of two bytes that row has in the places order to dst.
+func gather16(dst, row []byte, order []int32) {
+	for len(order) >= 4 {
+		v := uint64(binary.LittleEndian.Uint16(row[2*order[0]:])) | uint64(binary.LittleEndian.Uint16(row[2*order[1]:]))<<16 |
+			uint64(binary.LittleEndian.Uint16(row[2*order[2]:]))<<32 | uint64(binary.LittleEndian.Uint16(row[2*order[3]:]))<<48
+		binary.LittleEndian.PutUint64(dst, v)
+		dst, order = dst[8:], order[4:]
+	}
+	for i, c := range order {
+		binary.LittleEndian.PutUint16(dst[2*i:], binary.LittleEndian.Uint16(row[2*c:]))
 	}
 }
 

@@ -2,11 +2,11 @@ package order
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"thimble/internal/model"
 	"thimble/quantize"
-	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 )
 
@@ -36,18 +36,32 @@ func costsOn(ctx context.Context, m *model.Model, c *quantize.Calibration) (map[
 	return map[string][]float64{m.HeadName(): cost}, nil
 }
 
-// guessedCosts returns what an error in each column of any matrix costs, by the weights alone: the
-// power of its input.
-func guessedCosts(ctx context.Context, m *model.Model) (map[string][]float64, error) {
-	inputs, err := power.Inputs(ctx, m)
-	if err != nil {
-		return nil, err
-	}
+// costsOf returns what an error in each column of any matrix costs by a guess at its input: the
+// power.
+func costsOf(guessed map[string]*rounding.Input) map[string][]float64 {
 	costs := map[string][]float64{}
-	for name, in := range inputs {
+	for name, in := range guessed {
 		for _, v := range in.Power {
 			costs[name] = append(costs[name], float64(v))
 		}
 	}
-	return costs, nil
+	return costs
+}
+
+// turned returns the guessed inputs of m with the channels of the stream in the given order.
+func turned(m *model.Model, guessed map[string]*rounding.Input, channels []int32) map[string]*rounding.Input {
+	out := maps.Clone(guessed)
+	for _, slot := range m.Spec.Slots() {
+		in := guessed[slot.Name]
+		if _, cols := slot.StreamAxes(); !cols || in == nil {
+			continue
+		}
+		same := *in
+		same.Power = make([]float32, len(in.Power))
+		for i, c := range channels {
+			same.Power[i] = in.Power[c]
+		}
+		out[slot.Name] = &same
+	}
+	return out
 }

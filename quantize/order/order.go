@@ -16,6 +16,7 @@ import (
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
+	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 )
 
@@ -84,19 +85,32 @@ func Expected(m *model.Model) *model.Model {
 	return m.Reordered(same)
 }
 
-// Channels returns an order of m's channels for groups of the given number of columns, and for
-// larger ones of several such groups. Without texts, c is nil.
-func Channels(ctx context.Context, m *model.Model, c *quantize.Calibration, group int) ([]int32, error) {
+// Reordered returns m with its channels in an order for groups of the given number of columns, and
+// for larger ones of several such groups. Without texts, c is nil; then guessed is what power.Inputs
+// returns for that model.
+func Reordered(ctx context.Context, m *model.Model, c *quantize.Calibration, group int) (_ *model.Model, guessed map[string]*rounding.Input, err error) {
 	var costs map[string][]float64
-	var err error
 	if c != nil {
 		costs, err = costsOn(ctx, m, c)
-	} else {
-		costs, err = guessedCosts(ctx, m)
+	} else if guessed, err = power.Inputs(ctx, m); err == nil {
+		costs = costsOf(guessed)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	channels, err := channelsFor(ctx, m, costs, group)
+	if err != nil {
+		return nil, nil, err
+	}
+	if guessed != nil {
+		guessed = turned(m, guessed, channels)
+	}
+	return m.Reordered(channels), guessed, nil
+}
+
+// channelsFor returns the order, given what an error costs in each column of some matrices. In the
+// others all columns are alike.
+func channelsFor(ctx context.Context, m *model.Model, costs map[string][]float64, group int) ([]int32, error) {
 	profiles, err := profilesOf(ctx, m, costs)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/quantize"
+	"thimble/quantize/power"
 	"thimble/quantize/rounding"
 	"thimble/quantize/words"
 )
@@ -142,20 +143,34 @@ func TestGain(t *testing.T) {
 // The order does not depend on the number of cores, and differs with and without texts.
 func TestChannels(t *testing.T) {
 	m := open(t, "trained")
-	guessed, err := Channels(t.Context(), m, nil, 32)
+	ordered, inputs, err := Reordered(t.Context(), m, nil, 32)
 	if err != nil {
 		t.Fatal(err)
+	}
+	guessed := ordered.Provenance.Channels
+	again, err := power.Inputs(t.Context(), ordered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range again { // but for the order of sums
+		for c, v := range in.Power {
+			if got := inputs[name].Power[c]; math.Abs(float64(got-v)) > 1e-4*float64(v) {
+				t.Fatalf("%s: column %d has power %g, want %g", name, c, got, v)
+			}
+		}
 	}
 	texts := &quantize.Calibration{Texts: [][]int{{1, 2, 3, 4, 5, 6, 7, 8}, {9, 8, 7, 6}}}
 	var calibrated [2][]int32
 	for i, cores := range []int{1, 4} {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-		if calibrated[i], err = Channels(t.Context(), m, texts, 32); err != nil {
-			t.Fatal(err)
+		byTexts, none, err := Reordered(t.Context(), m, texts, 32)
+		if err != nil || none != nil {
+			t.Fatal(err, none)
 		}
-		again, err := Channels(t.Context(), m, nil, 32)
-		if err != nil || !slices.Equal(again, guessed) {
-			t.Errorf("on %d cores: %v, %v, want %v", cores, err, again, guessed)
+		calibrated[i] = byTexts.Provenance.Channels
+		again, _, err := Reordered(t.Context(), m, nil, 32)
+		if err != nil || !slices.Equal(again.Provenance.Channels, guessed) {
+			t.Errorf("on %d cores: %v, %v, want %v", cores, err, again.Provenance.Channels, guessed)
 		}
 	}
 	if !slices.Equal(calibrated[0], calibrated[1]) || slices.Equal(calibrated[0], guessed) {
