@@ -217,6 +217,7 @@ func TestHostile(t *testing.T) {
 		{"an epsilon that is no number", set("llama.attention.layer_norm_rms_epsilon", math.NaN()), "llama.attention.layer_norm_rms_epsilon: NaN"},
 		{"bos beyond the vocabulary", set("tokenizer.ggml.bos_token_id", 9), "bos id 9 is outside the vocabulary of 9"},
 		{"sources without digests", set("thimble.source.sha256", nil), "thimble.source: 1 names, 1 lengths and 0 digests"},
+		{"an order of one channel", set("thimble.channels", []int32{0}), "thimble.channels: is an order of 1 channels, the model has "},
 		{"a digest that is none", set("thimble.source.sha256", []string{"xyz"}), "thimble.source: source 0"},
 		{"a bool that is neither", set("tokenizer.ggml.add_bos_token", []byte{7, 0, 0, 0, 2}), "tokenizer.ggml.add_bos_token: bool 0 is 2, want"},
 		{"text that is none", set("tokenizer.ggml.pre", "a\xff"), "tokenizer.ggml.pre: string 0"},

@@ -101,6 +101,8 @@ func TestHostileHeader(t *testing.T) {
 		"cannot unmarshal   ":      func(h object) { h["gates"].([]any)[0].(object)["op"] = 1 },
 		"value 0.25 is not >= 0.5": func(h object) { h["gates"].([]any)[0].(object)["op"] = ">=" },
 		"has -612 bytes":           func(h object) { under(h, "provenance")["sources"].([]any)[0].(object)["bytes"] = -612 },
+		"order of 2 channels":      func(h object) { under(h, "provenance")["channels"] = []int{0, 1} },
+		"has channel -1 twice":     func(h object) { under(h, "provenance")["channels"] = []int{-1, 1, 2, 3, 4, 5, 6, 7} },
 		"is not the base name":     func(h object) { under(h, "provenance")["sources"].([]any)[0].(object)["name"] = "../x" },
 		"exceeded max nested":      func(h object) { under(h, "provenance")["recipe"] = []any{[]any{[]any{[]any{}}}} },
 		"exceeded max number of e": func(h object) { under(h, "spec")["schedule"] = make([]int, 1<<15+1) },

@@ -188,3 +188,9 @@ func gather16(dst, row []byte, order []int32) {
 }
 
 func (t *reordered) Release() { t.src.Release() }
+
+func (t *reordered) ReleaseBehind(r, n int) {
+	if t.rows == nil {
+		t.src.ReleaseBehind(r, n)
+	}
+}

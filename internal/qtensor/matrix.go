@@ -50,8 +50,12 @@ const stretchBytes = 4 << 20
 
 // ReleaseBehind is Release for rows that a pass over m has read. A task of the pass, which
 // reads n rows from r on, calls it first; tasks start in order, on any number of cores. It does
-// nothing for a Source.
+// nothing for a Source that has no such method.
 func (m *Matrix) ReleaseBehind(r, n int) {
+	if s, ok := m.Source.(interface{ ReleaseBehind(r, n int) }); ok {
+		s.ReleaseBehind(r, n)
+		return
+	}
 	stretch := n * max(1, stretchBytes/(n*max(1, m.RowBytes())))
 	if r%stretch != 0 || r < 2*stretch { // other cores may still read the stretch before r
 		return

@@ -124,7 +124,7 @@ func channelsFor(ctx context.Context, m *model.Model, costs map[string][]float64
 	return arrange(profiles, channels, group), nil
 }
 
-// profilesOf returns the profile of the head, and then those of the layers.
+// profilesOf returns the profile of the head, and then all others.
 func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64) ([]*profile, error) {
 	n := m.Spec.Hidden
 	var all []*profile
@@ -132,7 +132,7 @@ func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64)
 	var slots []model.Slot
 	for _, slot := range m.Spec.Slots() {
 		_, cols := slot.StreamAxes()
-		if slot.Role == model.Vector || !cols || slot.Name == model.Embed && !m.Spec.Tied {
+		if slot.Role == model.Vector || !cols {
 			continue
 		}
 		slots = append(slots, slot)
@@ -142,10 +142,10 @@ func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64)
 				p.power = normalized(cost)
 			}
 			classes[classOf(slot)] = p
-			if slot.Role == model.Linear {
-				all = append(all, p)
-			} else {
+			if slot.Name == m.HeadName() {
 				all = slices.Insert(all, 0, p)
+			} else {
+				all = append(all, p)
 			}
 		}
 	}
