@@ -68,8 +68,8 @@ type curveRun struct {
 	files   curve.Run
 	rows    rows.Set
 	m       *model.Model
-	ordered map[ordering]orderedModel // m with its channels in the orders that rows have needed
-	sources *digest.Hashing           // of the model's files; nil hashes them
+	ordered map[int]orderedModel // m with its channels in the orders that rows have needed, by group
+	sources *digest.Hashing      // of the model's files; nil hashes them
 }
 
 // readRows reads the rows of RowsFile and Sizes.
@@ -239,44 +239,35 @@ func (d *curveRun) open(ctx context.Context, path string) (*model.Model, verify.
 	return q, info, err
 }
 
-// An ordering says what an order of channels is for.
-type ordering struct {
-	group      int
-	calibrated bool
-}
-
 // An orderedModel is what order.Reordered returns.
 type orderedModel struct {
 	*model.Model
 	guessed map[string]*rounding.Input
 }
 
-// inOrder returns d.m with its channels in an order, in that of d.m if o has no groups.
-func (d *curveRun) inOrder(ctx context.Context, o ordering) (m orderedModel, err error) {
-	if o.group == 0 {
+// inOrder returns d.m with its channels in an order for groups of the given number of columns, or
+// in its own if that is 0.
+func (d *curveRun) inOrder(ctx context.Context, group int) (m orderedModel, err error) {
+	if group == 0 {
 		return orderedModel{d.m, nil}, nil
 	}
-	if m, ok := d.ordered[o]; ok {
+	if m, ok := d.ordered[group]; ok {
 		return m, nil
 	}
-	var texts *quantize.Calibration
-	if o.calibrated {
-		texts = d.rows.Texts.Calibration
-	}
-	if m.Model, m.guessed, err = order.Reordered(ctx, d.m, texts, o.group); err != nil {
+	if m.Model, m.guessed, err = order.Reordered(ctx, d.m, group); err != nil {
 		return m, err
 	}
 	if d.ordered == nil {
-		d.ordered = map[ordering]orderedModel{}
+		d.ordered = map[int]orderedModel{}
 	}
-	d.ordered[o] = m
+	d.ordered[group] = m
 	return m, nil
 }
 
 // surveyed returns the model to survey: that of the first row with a budget.
 func (d *curveRun) surveyed(ctx context.Context) (*model.Model, error) {
 	i := slices.IndexFunc(d.rows.Rows, func(r *rows.Row) bool { return r.Budget != nil })
-	m, err := d.inOrder(ctx, ordering{d.rows.Group(d.rows.Rows[i]), true})
+	m, err := d.inOrder(ctx, d.rows.Group(d.rows.Rows[i]))
 	return m.Model, err
 }
 
@@ -291,7 +282,7 @@ func (d *curveRun) write(ctx context.Context, i int, out, label string) error {
 	if texts != nil {
 		unit, amount = Work, r.Plan.Work(d.m, texts)
 	}
-	m, err := d.inOrder(ctx, ordering{order.GroupOf(d.m, r.Recipe, r.Plan), rounding.NeedsTexts(r.Recipe.Method)})
+	m, err := d.inOrder(ctx, order.GroupOf(d.m, r.Recipe, r.Plan))
 	if err != nil {
 		return err
 	}

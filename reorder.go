@@ -5,7 +5,6 @@ import (
 
 	"thimble/quantize"
 	"thimble/quantize/order"
-	"thimble/quantize/rounding"
 )
 
 // expectOrder prepares q for the order that reorder finds, unless group is 0.
@@ -20,11 +19,7 @@ func (q *quantization) reorder(ctx context.Context) (err error) {
 	if q.group == 0 || q.Output == "" && q.Budget == nil {
 		return nil
 	}
-	var texts *quantize.Calibration
-	if rounding.NeedsTexts(q.recipe.Method) {
-		texts = q.cal.Calibration
-	}
-	q.m, q.guessed, err = order.Reordered(ctx, q.given, texts, q.group)
+	q.m, q.guessed, err = order.Reordered(ctx, q.given, q.group)
 	return err
 }
 

@@ -37,9 +37,9 @@ type Budget struct {
 const shortSchemes = "int2/g16/s4,int3/g16/s4,int4/g16/s4,int5/g16/s4,int6/g16/s4,int7/g16/s4,int8/g16/s4"
 
 // wideSchemes lists every width in wide and narrow groups with float16 scales, with a minimum
-// where it can pay off, and what GGUF's Q6_K holds.
+// where it can pay off. What Q6_K holds is not among them: see docs/QUANTIZATION.md, "In llama.cpp".
 const wideSchemes = "int3/g32/asym,int4/g64,int4/g32,int4/g32/nl,int4/g64/asym,int4/g32/asym,int5/g64,int5/g32,int5/g64/asym,int5/g32/asym," +
-	"int6/g16/s4,int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
+	"int6/g64,int6/g32,int6/g64/asym,int7/g64,int7/g32,int8/g64,int8/g32"
 
 // codedSchemes lists the rates of entropy-coded integers.
 const codedSchemes = "int8/row@1.5,int8/row@1.75,int8/row@2,int8/row@2.25,int8/row@2.5,int8/row@2.75,int8/row@3,int8/row@3.25,int8/row@3.5," +

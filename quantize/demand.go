@@ -79,7 +79,7 @@ func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least 
 	trace := running * int64(longest)
 	least = max(least, largest.work(m, c)+largest.streams(m, c)*trace)
 	if b != nil || largest.rated() {
-		least = max(least, fisherBytes(m, c)+statesBytes(m, tokensOf(c.first(aheadPositions))))
+		least = max(least, fisherBytes(m, c)+statesBytes(m, tokensOf(c.first())))
 	}
 	if b == nil {
 		return least
@@ -143,7 +143,7 @@ func (p *Plan) work(m *Model, c *Calibration) int64 {
 
 // finalBytes returns the bytes of the final states of the float model.
 func (p *Plan) finalBytes(m *Model, c *Calibration) int64 {
-	n := tokensOf(c.first(aheadPositions))
+	n := tokensOf(c.first())
 	if !m.Spec.Tied && p.streams(m, c) > 1 {
 		n = c.Tokens()
 	}
@@ -167,7 +167,7 @@ func binsOf(vocab int) (n int) {
 // losses.
 func headWork(m *Model, c *Calibration) int64 {
 	vocab, hidden := int64(m.Spec.Vocab), int64(kernel.Padded(m.Spec.Hidden))
-	sampled := 4 * hidden * int64(tokensOf(c.first(aheadPositions))/binSample)
+	sampled := 4 * hidden * int64(tokensOf(c.first())/binSample)
 	return 4*headBatch*vocab + 32*vocab + sampled
 }
 
@@ -193,7 +193,7 @@ func surveyWork(m *Model, c *Calibration) int64 {
 	texts := evalPieces(c.Texts)
 	positions := int64(tokensOf(texts))
 	logits := 4 * vocab * (positions/evalStride + headBatch + int64(parallel.Workers()))
-	return max(most, section+logits+running*positions) + statesBytes(m, tokensOf(c.first(aheadPositions)))
+	return max(most, section+logits+running*positions) + statesBytes(m, tokensOf(c.first()))
 }
 
 // noiseBytes returns the bytes of a slot's matrix in the first of noises.

@@ -43,7 +43,7 @@ func (c *Calibration) outputs(ctx context.Context, m *Model) (map[string][]float
 		return nil, nil
 	}
 	powers, positions := gradient.Powers{}, 0
-	for i, text := range starts(c.first(aheadPositions), fisherTexts, fisherTokens) {
+	for i, text := range starts(c.first(), fisherTexts, fisherTokens) {
 		if err := powers.Add(ctx, m, [][]int{text}, fisherSeed+uint64(i)); err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (c *Calibration) fisherWork(m *Model) float64 {
 	if gradient.Check(&m.Spec) != nil {
 		return 0
 	}
-	n := tokensOf(starts(c.first(aheadPositions), fisherTexts, fisherTokens))
+	n := tokensOf(starts(c.first(), fisherTexts, fisherTokens))
 	return 3*sum(blockWork(m, n)) + 2*float64(n)*float64(m.Spec.Vocab)*float64(m.Spec.Hidden)
 }
 
@@ -88,7 +88,7 @@ func fisherBytes(m *Model, c *Calibration) int64 {
 		return 0
 	}
 	longest := 0
-	for _, text := range starts(c.first(aheadPositions), fisherTexts, fisherTokens) {
+	for _, text := range starts(c.first(), fisherTexts, fisherTokens) {
 		longest = max(longest, len(text))
 	}
 	return gradient.Bytes(&m.Spec, longest)

@@ -21,12 +21,15 @@ import (
 // Rows are sorted into bins of similar mean weight, and the rows of a bin share one second
 // moment, whose scale does not matter.
 const (
-	binFirst       = 128  // rows of the first bin: those of the most likely tokens
-	binGrowth      = 4    // ratio of the sizes of consecutive bins
-	headBatch      = 128  // positions whose logits are in memory at a time
-	binSample      = 4    // every binSample-th position serves to rank the rows
-	aheadPositions = 8192 // least number for which the float model runs ahead, for a survey or a tied head
+	binFirst  = 128 // rows of the first bin: those of the most likely tokens
+	binGrowth = 4   // ratio of the sizes of consecutive bins
+	headBatch = 128 // positions whose logits are in memory at a time
+	binSample = 4   // every binSample-th position serves to rank the rows
 )
+
+// aheadPositions is the minimum number of positions for which the float model runs ahead,
+// for a survey or for a tied head.
+const aheadPositions = 8192
 
 // finalStates holds the float model's hidden states after the last block, for the first
 // texts.
@@ -41,26 +44,14 @@ func newFinalStates(ctx context.Context, m *Model, h *transformer.Hidden) (*fina
 	return &finalStates{m, h, bins}, err
 }
 
-// first returns the first texts, with at least the given number of positions if there are as many.
-func (c *Calibration) first(positions int) [][]int {
-	n := 0
-	for ; n < len(c.Texts) && positions > 0; n++ {
-		positions -= len(c.Texts[n])
+// first returns the texts for which the float model runs ahead.
+func (c *Calibration) first() [][]int {
+	n, positions := 0, 0
+	for n < len(c.Texts) && positions < aheadPositions {
+		positions += len(c.Texts[n])
+		n++
 	}
 	return c.Texts[:n]
-}
-
-// HeadStates returns what the head of m reads on the first texts, at least the given number of
-// positions if there are as many.
-func (c *Calibration) HeadStates(ctx context.Context, m *Model, positions int) (*transformer.Hidden, error) {
-	texts := c.first(positions)
-	t, err := newTrace(m, texts, c.room(m, texts, 1, 0))
-	if err != nil {
-		return nil, err
-	}
-	defer t.Close()
-	w := &work{total: sum(blockWork(m, t.Len())), report: c.Ahead}
-	return w.toEnd(ctx, m, t)
 }
 
 // finalStates returns the final states of m. It runs m, unless a survey of m already has.
@@ -69,7 +60,7 @@ func (c *Calibration) finalStates(ctx context.Context, m *Model, work int64) (*f
 	if c.final != nil && c.final.m == m {
 		return c.final, nil
 	}
-	t, err := newTrace(m, c.first(aheadPositions), c.room(m, c.first(aheadPositions), 1, work))
+	t, err := newTrace(m, c.first(), c.room(m, c.first(), 1, work))
 	if err != nil {
 		return nil, err
 	}

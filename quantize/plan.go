@@ -18,7 +18,7 @@ type Plan struct {
 	Weights int64                      `json:"weights"`
 	Bytes   int64                      `json:"bytes"`                   // tensor data, without header, tokenizer and alignment
 	Coded   bool                       `json:"entropy_coded,omitempty"` // integers are stored in about their entropy; Bytes is before that
-	Guessed map[string]*rounding.Input `json:"-"`                       // of the inputs, for a run without texts; nil calls power.Inputs
+	Guessed map[string]*rounding.Input `json:"-"`                       // inputs, for a run without texts; nil calls power.Inputs
 
 	method rounding.Variant
 	notes  []string      // about the recipe

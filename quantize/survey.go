@@ -60,7 +60,7 @@ func NewSurvey(ctx context.Context, m *Model, c *Calibration, schemes []Scheme, 
 		noisy: map[string]*disturbance{}, loss: map[string]float64{}, measured: map[string]bool{},
 	}
 	texts := evalPieces(c.Texts)
-	s.work = &work{total: s.totalWork(c.first(aheadPositions), texts) + c.fisherWork(m), report: progress}
+	s.work = &work{total: s.totalWork(c.first(), texts) + c.fisherWork(m), report: progress}
 	s.work.add(0)
 	if err := c.CheckFinite(ctx, m); err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func starts(texts [][]int, most, tokens int) [][]int {
 
 // losses runs texts through the float model and predicts the loss of every matrix.
 func (s *surveyor) losses(c *Calibration) error {
-	t, err := newTrace(s.m, c.first(aheadPositions), c.room(s.m, c.first(aheadPositions), 1, surveyWork(s.m, c)))
+	t, err := newTrace(s.m, c.first(), c.room(s.m, c.first(), 1, surveyWork(s.m, c)))
 	if err != nil {
 		return err
 	}

@@ -83,30 +83,26 @@ func headStates(m *Model, n int) float64 {
 func runAhead(ctx context.Context, m *Model, t *transformer.Trace, report func(done, total int64)) (*finalStates, error) {
 	w := &work{total: sum(blockWork(m, t.Len())) + headStates(m, t.Len()), report: report}
 	w.add(0)
-	h, err := w.toEnd(ctx, m, t)
-	if err != nil {
-		return nil, err
-	}
-	final, err := newFinalStates(ctx, m, h)
-	w.add(headStates(m, t.Len()))
-	return final, err
-}
-
-// toEnd runs t, of m, to its final states.
-func (w *work) toEnd(ctx context.Context, m *Model, t *transformer.Trace) (*transformer.Hidden, error) {
 	for {
 		g, err := t.Next()
 		if err != nil {
 			return nil, err
 		}
 		if g == nil {
-			return t.Hidden()
+			break
 		}
 		if err := t.Run(ctx); err != nil {
 			return nil, err
 		}
 		w.add(groupWork(m, g, t.Len()))
 	}
+	h, err := t.Hidden()
+	if err != nil {
+		return nil, err
+	}
+	final, err := newFinalStates(ctx, m, h)
+	w.add(headStates(m, t.Len()))
+	return final, err
 }
 
 // Work returns a function that converts the weights that a run of p on m with the texts of c

@@ -10,6 +10,7 @@ package order
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
 	"thimble/internal/model"
@@ -86,32 +87,46 @@ func Expected(m *model.Model) *model.Model {
 }
 
 // Reordered returns m with its channels in an order for groups of the given number of columns, and
-// for larger ones of several such groups. Without texts, c is nil; then guessed is what power.Inputs
-// returns for that model.
-func Reordered(ctx context.Context, m *model.Model, c *quantize.Calibration, group int) (_ *model.Model, guessed map[string]*rounding.Input, err error) {
-	var costs map[string][]float64
-	if c != nil {
-		costs, err = costsOn(ctx, m, c)
-	} else if guessed, err = power.Inputs(ctx, m); err == nil {
-		costs = costsOf(guessed)
+// for larger ones of several such groups. The order depends on the weights alone: second moments of
+// a text make it hardly better there, and worse on other texts. guessed is what power.Inputs returns
+// for the model.
+func Reordered(ctx context.Context, m *model.Model, group int) (_ *model.Model, guessed map[string]*rounding.Input, err error) {
+	if guessed, err = power.Inputs(ctx, m); err != nil {
+		return nil, nil, err
 	}
+	var cost []float64
+	for _, v := range guessed[m.HeadName()].Power {
+		cost = append(cost, float64(v))
+	}
+	channels, err := channelsFor(ctx, m, cost, group)
 	if err != nil {
 		return nil, nil, err
 	}
-	channels, err := channelsFor(ctx, m, costs, group)
-	if err != nil {
-		return nil, nil, err
-	}
-	if guessed != nil {
-		guessed = turned(m, guessed, channels)
-	}
-	return m.Reordered(channels), guessed, nil
+	return m.Reordered(channels), turned(m, guessed, channels), nil
 }
 
-// channelsFor returns the order, given what an error costs in each column of some matrices. In the
-// others all columns are alike.
-func channelsFor(ctx context.Context, m *model.Model, costs map[string][]float64, group int) ([]int32, error) {
-	profiles, err := profilesOf(ctx, m, costs)
+// turned returns the guessed inputs of m with the channels of the stream in the given order.
+func turned(m *model.Model, guessed map[string]*rounding.Input, channels []int32) map[string]*rounding.Input {
+	out := maps.Clone(guessed)
+	for _, slot := range m.Spec.Slots() {
+		in := guessed[slot.Name]
+		if _, cols := slot.StreamAxes(); !cols || in == nil {
+			continue
+		}
+		same := *in
+		same.Power = make([]float32, len(in.Power))
+		for i, c := range channels {
+			same.Power[i] = in.Power[c]
+		}
+		out[slot.Name] = &same
+	}
+	return out
+}
+
+// channelsFor returns the order, given what an error costs in each column of the head. In layers it
+// takes all columns for alike: there, guesses make the order worse.
+func channelsFor(ctx context.Context, m *model.Model, cost []float64, group int) ([]int32, error) {
+	profiles, err := profilesOf(ctx, m, cost)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +140,7 @@ func channelsFor(ctx context.Context, m *model.Model, costs map[string][]float64
 }
 
 // profilesOf returns the profile of the head, and then all others.
-func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64) ([]*profile, error) {
+func profilesOf(ctx context.Context, m *model.Model, cost []float64) ([]*profile, error) {
 	n := m.Spec.Hidden
 	var all []*profile
 	classes := map[string]*profile{}
@@ -138,11 +153,9 @@ func profilesOf(ctx context.Context, m *model.Model, costs map[string][]float64)
 		slots = append(slots, slot)
 		if classes[classOf(slot)] == nil {
 			p := &profile{magnitude: make([]float64, n), power: slices.Repeat([]float64{1}, n)}
-			if cost := costs[slot.Name]; cost != nil {
-				p.power = normalized(cost)
-			}
 			classes[classOf(slot)] = p
 			if slot.Name == m.HeadName() {
+				p.power = normalized(cost)
 				all = slices.Insert(all, 0, p)
 			} else {
 				all = append(all, p)
