@@ -34,7 +34,7 @@ func TestExpectationHolds(t *testing.T) {
 		least, most  float64 // measured over expected
 	}{
 		{"trained", "int8/g32", 0.8, 1.15}, {"trained", "int6/g64", 0.75, 1.15}, {"trained", "int4/g32", 0.8, 1.15}, {"trained", "int3/g32", 0.8, 1.5},
-		{"qwen3", "int4/g32", 0.8, 1.15}, {"qwen3", "int8/g32", 0.8, 1.15}, {"llama-biases", "int4/g32", 0.75, 1.15}, {"mobilellm-ls", "int8/g32", 0.8, 1.2},
+		{"qwen3", "int4/g32", 0.8, 1.15}, {"qwen3", "int8/g32", 0.8, 1.15}, {"llama-biases", "int4/g32", 0.7, 1.15}, {"mobilellm-ls", "int8/g32", 0.8, 1.2},
 	} {
 		r, err := thimble.Verify(t.Context(), thimble.VerifyOptions{
 			Model: quantized(t, c.name, c.scheme), Reference: filepath.Join("../fixtures", c.name, "reference.safetensors"),
