@@ -13,7 +13,7 @@ import (
 
 // The channels of the residual stream have no order: embeddings, norms and what a block adds
 // treat each alike, and a layer that reads them sums over all. A model whose tensors have them
-// in another order computes the same, but for the rounding of these sums. Quantizers use that
+// in another order computes the same, apart from the rounding of these sums. Quantizers use that
 // to put channels of similar magnitude into one group.
 
 // writers lists the kinds whose rows are channels of the stream.
@@ -92,10 +92,9 @@ func (m *Model) Reordered(order []int32) *Model {
 		if t == nil || !rows && !cols {
 			continue
 		}
-		r := &reordered{src: t, size: 4}
-		kind := qtensor.F32
+		r, kind := &reordered{src: t}, qtensor.F32
 		if t.Scheme.Float() {
-			kind, r.size = t.Scheme.Kind, t.RowBytes()/t.Cols
+			kind = t.Scheme.Kind
 		}
 		if rows {
 			r.rows = order
@@ -145,7 +144,6 @@ func channelOf(channels []int32, i int) int32 {
 type reordered struct {
 	src        *qtensor.Matrix
 	rows, cols []int32 // nil for the order of src
-	size       int     // of an element of a row
 }
 
 func (t *reordered) Row(dst []byte, r int) {
@@ -165,7 +163,7 @@ func (t *reordered) Row(dst []byte, r int) {
 	switch {
 	case t.cols == nil:
 		copy(dst, row)
-	case t.size == 2:
+	case len(row) == 2*len(t.cols):
 		gather16(dst, row, t.cols)
 	default:
 		for i, c := range t.cols {

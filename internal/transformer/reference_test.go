@@ -61,16 +61,19 @@ func TestReference(t *testing.T) { compareAll(t, checkpoints, "testdata/logits.s
 
 // TestFamilies is TestReference for the smallest fixtures, one of each architecture that is
 // not Llama's kin.
-func TestFamilies(t *testing.T) {
+func TestFamilies(t *testing.T) { compareAll(t, families(t), "testdata/families.sha256") }
+
+// families returns the smallest fixtures.
+func families(t *testing.T) (all []checkpoint) {
+	t.Helper()
 	folders, err := os.ReadDir(filepath.Join(fixtures, "families"))
 	if err != nil || len(folders) == 0 {
 		t.Fatalf("no fixtures: %v", err)
 	}
-	var all []checkpoint
 	for _, f := range folders {
 		all = append(all, checkpoint{dir: "families/" + f.Name()})
 	}
-	compareAll(t, all, "testdata/families.sha256")
+	return all
 }
 
 // compareAll compares the logits of all with their references and with the hashes in the

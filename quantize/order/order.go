@@ -78,12 +78,15 @@ func GroupOf(m *model.Model, r *quantize.Recipe, p *quantize.Plan) int {
 
 // Expected returns m as it is before the order of its channels is known. Files of it have the size
 // that they have in any order.
-func Expected(m *model.Model) *model.Model {
-	same := make([]int32, m.Spec.Hidden)
-	for i := range same {
-		same[i] = int32(i)
+func Expected(m *model.Model) *model.Model { return m.Reordered(natural(m.Spec.Hidden)) }
+
+// natural returns n channels in their order.
+func natural(n int) []int32 {
+	order := make([]int32, n)
+	for i := range order {
+		order[i] = int32(i)
 	}
-	return m.Reordered(same)
+	return order
 }
 
 // Reordered returns m with its channels in an order for groups of the given number of columns, and
@@ -130,11 +133,7 @@ func channelsFor(ctx context.Context, m *model.Model, cost []float64, group int)
 	if err != nil {
 		return nil, err
 	}
-	channels := make([]int32, m.Spec.Hidden)
-	for i := range channels {
-		channels[i] = int32(i)
-	}
-	head := profiles[0].magnitude
+	channels, head := natural(m.Spec.Hidden), profiles[0].magnitude
 	slices.SortStableFunc(channels, func(a, b int32) int { return cmp.Compare(head[a], head[b]) })
 	return arrange(profiles, channels, group), nil
 }

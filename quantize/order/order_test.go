@@ -1,6 +1,8 @@
 package order
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -58,14 +60,6 @@ func whole(profiles []*profile, order []int32, group int) (sum float64) {
 		sum += p.weights * math.Log(total)
 	}
 	return sum
-}
-
-// natural returns the channels in their order.
-func natural(n int) (order []int32) {
-	for i := range n {
-		order = append(order, int32(i))
-	}
-	return order
 }
 
 // An order has each channel once, lowers the loss of its groups and of larger ones, also if the
@@ -140,7 +134,8 @@ func TestGain(t *testing.T) {
 	}
 }
 
-// The order does not depend on the number of cores, and inputs are turned with the channels.
+// The order depends neither on the number of cores nor on the processor, and inputs are turned with
+// the channels.
 func TestReordered(t *testing.T) {
 	m := open(t, "trained")
 	ordered, inputs, err := Reordered(t.Context(), m, 32)
@@ -151,11 +146,15 @@ func TestReordered(t *testing.T) {
 	if err := m.Spec.CheckChannels(channels); err != nil || slices.IsSorted(channels) {
 		t.Error(err, channels)
 	}
+	const want = "d5e871a923762693"
+	if got := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, channels)))[:16]; got != want {
+		t.Errorf("the order hashes to %s, want %s", got, want)
+	}
 	again, err := power.Inputs(t.Context(), ordered)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, in := range again { // but for the order of sums
+	for name, in := range again { // apart from the order of sums
 		for c, v := range in.Power {
 			if got := inputs[name].Power[c]; math.Abs(float64(got-v)) > 1e-4*float64(v) {
 				t.Fatalf("%s: column %d has power %g, want %g", name, c, got, v)

@@ -101,9 +101,10 @@ func (s *search) join() {
 	s.units = joined
 }
 
-// loss returns that of a group whose eighth powers have the sum magnitude.
+// loss returns that of a group whose eighth powers have the sum magnitude. It rounds the product, so
+// that no processor fuses it with a sum: the order must be the same on all.
 func loss(magnitude, power float64) float64 {
-	return math.Sqrt(math.Sqrt(max(magnitude, 0))) * power
+	return float64(math.Sqrt(math.Sqrt(max(magnitude, 0))) * power)
 }
 
 func (s *search) run() {
