@@ -65,7 +65,7 @@ func Prepare(ctx context.Context, s *Subject, o *Options) error {
 
 const (
 	noiseCopies  = 3      // number of copies that are rounded once more
-	noiseTokens  = 1024   // approximate number of positions on which the copies are scored
+	noiseTokens  = 1536   // approximate number of positions on which the copies are scored
 	calibrated   = 0.6    // largest share of the noise that calibrated methods leave
 	leastRecipe  = 1. / 3 // smallest share of the noise that a prediction for another text may have
 	wreckage     = 0.5    // nats; a limit this large or larger only detects wrecked models
@@ -140,7 +140,7 @@ var storageLine = regexp.MustCompile(`(?m)^(scheme|embedding|head|vectors|set): 
 var calibratedLine = regexp.MustCompile(`(?m)^calibration:`)
 
 // addNoise measures how far copies of the model that were rounded once more diverge from
-// it.
+// it. Copies differ more than prompts do, so several prompts are dealt out to the copies.
 func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 	prompts := sampled(s.Prompts)
 	base := s.Scorer
@@ -153,11 +153,17 @@ func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 	length := 0
 	for _, p := range prompts {
 		length += len(p.IDs)
+		e.Tokens += p.To - p.From
 	}
 	base = reference.CacheLogits(base, length)
 	var sum, same float64
-	for seed := range uint64(noiseCopies) {
-		copied, err := noise.Copy(ctx, s.Model, seed)
+	done, total := 0, 0
+	hands := dealt(prompts)
+	for _, prompts := range hands {
+		total += len(prompts)
+	}
+	for seed, prompts := range hands {
+		copied, err := noise.Copy(ctx, s.Model, uint64(seed))
 		if err != nil {
 			return err
 		}
@@ -170,17 +176,31 @@ func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 			if err := r.prompt(ctx, &prompts[i]); err != nil {
 				return fmt.Errorf("the model with more rounding noise: prompt %d: %w", i, err)
 			}
-			if s.Progress != nil {
-				s.Progress(int(seed)*len(prompts)+i+1, noiseCopies*len(prompts))
+			if done++; s.Progress != nil {
+				s.Progress(done, total)
 			}
 		}
 		m := &r.report().Metrics
 		sum += float64(m.KLMean)
 		same += float64(m.Top1Agreement)
-		e.Tokens = m.Tokens
 	}
 	e.Noise, e.Top1 = metric.Value(sum/noiseCopies), metric.Value(same/noiseCopies)
 	return nil
+}
+
+// dealt returns the prompts of each copy: all of them, or a share if there are two for each.
+func dealt(prompts []reference.Prompt) (hands [noiseCopies][]reference.Prompt) {
+	for i := range hands {
+		hands[i] = prompts
+	}
+	if len(prompts) < 2*noiseCopies {
+		return hands
+	}
+	hands = [noiseCopies][]reference.Prompt{}
+	for i, p := range prompts {
+		hands[i%noiseCopies] = append(hands[i%noiseCopies], p)
+	}
+	return hands
 }
 
 // sampled returns every nth prompt, with n chosen to score about noiseTokens positions.

@@ -35,6 +35,7 @@ var avx2 = &form{
 	mixRows:      rowMixing{{16, mix4x16AVX2}}.mix,
 	dot:          dotAVX2,
 	dot64:        dot64AVX2,
+	compare:      compareAVX2,
 	exps64:       exps64AVX2,
 	sum:          sumAVX2,
 	max:          maxAVX2,

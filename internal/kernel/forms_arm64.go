@@ -23,6 +23,7 @@ var neon = &form{
 	mix:          mixing{mix64NEON, mix16NEON}.mix,
 	dot:          dotNEON,
 	dot64:        dot64NEON,
+	compare:      comparePortable,
 	exps64:       exps64NEON,
 	sum:          sumNEON,
 	max:          maxNEON,

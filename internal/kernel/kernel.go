@@ -56,6 +56,7 @@ type form struct {
 	dot      func(a, b []float32) stripes
 	dot64    func(a, b []float64) stripes64
 	exps64   func(dst []float64, x []float32, bias float64)
+	compare  func(p, q []float32, e []float64, s *comparedStripes)
 	sum      func(x []float32) stripes
 	max      func(x []float32) float32                 // -Inf if x is empty, unspecified if it has a NaN
 	expSum   func(x []float32, bias float32) stripes   // x = exp(x-bias); returns the sums of x

@@ -12,6 +12,7 @@ var portable = &form{
 	mix:      mixPortable,
 	dot:      dotPortable,
 	dot64:    dot64Portable,
+	compare:  comparePortable,
 	exps64:   exps64Portable,
 	sum:      sumPortable,
 	max:      maxPortable,

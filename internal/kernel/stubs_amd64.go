@@ -317,4 +317,7 @@ func maxAbsAVX2(x []float32) [16]float32
 func exps64AVX2(dst []float64, x []float32, bias float64)
 
 //go:noescape
+func compareAVX2(p []float32, q []float32, e []float64, s *[6][8]float64)
+
+//go:noescape
 func decodeStatesAVX2(dst *uint8, groups int, slots *uint32, first *uint32, state *[32]uint32, data *byte, last *byte) (left int, read int)

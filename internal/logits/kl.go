@@ -4,18 +4,13 @@ import "thimble/internal/kernel"
 
 // KL returns the Kullback-Leibler divergence
 //
-//	KL(P || Q) = sum over tokens of P (log P - log Q)
+//	KL(P || Q) = sum over tokens of P (log P - log Q) = E[p - q] - (lseP - lseQ)
 //
-// in nats, where P is the softmax of the logits p, and Q that of q. lseP and lseQ
-// are their LogSumExp, and exp holds exp(p - max(p)), as LogSumExp stores it.
-// Where rounding would make the result negative, KL returns 0.
-func KL(p, q []float32, lseP, lseQ float64, exp []float64) float64 {
-	var sum, kl float64
-	for i, e := range exp {
-		sum += e
-		kl += float64(e * ((float64(p[i]) - lseP) - (float64(q[i]) - lseQ)))
-	}
-	return max(0, kl/sum)
+// in nats, where P is the softmax of the logits p, Q that of q, and E the mean over P. lseP and
+// lseQ are their LogSumExp, and c compares p and q with the weights exp(p - max(p)), as
+// LogSumExp stores them. Where rounding would make the result negative, KL returns 0.
+func KL(c *kernel.Comparison, lseP, lseQ float64) float64 {
+	return max(0, c.Difference/c.Weight-(lseP-lseQ))
 }
 
 // negligible is a probability so small that all tokens below it together change a

@@ -39,8 +39,11 @@ func Rank(x []float32, at int) int {
 
 // LogSumExp returns log(sum of exp(x)). Unless exp is nil, it also stores
 // exp(x - max(x)) there.
-func LogSumExp(x []float32, exp []float64) float64 {
-	high := float64(x[Argmax(x)])
+func LogSumExp(x []float32, exp []float64) float64 { return LogSumExpFrom(x, Argmax(x), exp) }
+
+// LogSumExpFrom is LogSumExp where x[at] is the largest element.
+func LogSumExpFrom(x []float32, at int, exp []float64) float64 {
+	high := float64(x[at])
 	return high + kernel.Log64(SumExp(x, high, exp))
 }
 

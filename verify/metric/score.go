@@ -72,21 +72,12 @@ func Compare(want, got []float32, next int, exp []float64, stored Storage) (Scor
 	if err := logits.Finite("model", got); err != nil {
 		return s, err
 	}
-	lse, lseGot := logits.LogSumExp(want, exp), logits.LogSumExp(got, nil)
-	stored.allow(&s, want, exp)
-	s.KL, s.Hidden = logits.KL(want, got, lse, lseGot, exp), 0
-
-	var dot, want2, got2 float64
-	s.MaxAbs = 0
-	for i := range want {
-		a, b := float64(want[i]), float64(got[i])
-		dot += float64(a * b)
-		want2 += float64(a * a)
-		got2 += float64(b * b)
-		s.MaxAbs = max(s.MaxAbs, math.Abs(a-b))
-	}
-	s.Cosine = logits.Cosine(dot, want2, got2)
 	best, choice := logits.Argmax(want), logits.Argmax(got)
+	lse, lseGot := logits.LogSumExpFrom(want, best, exp), logits.LogSumExpFrom(got, choice, nil)
+	stored.allow(&s, want, exp)
+	c := kernel.Compare(want, got, exp)
+	s.KL, s.Hidden = logits.KL(&c, lse, lseGot), 0
+	s.MaxAbs, s.Cosine = c.Most, logits.Cosine(c.PQ, c.PP, c.QQ)
 	s.Top1 = want[choice] == want[best]
 	s.Choose(got, lseGot, Candidate{best, float64(want[best]) - lse}, Candidate{choice, float64(want[choice]) - lse})
 	s.Logits = MomentsOf(want)

@@ -120,6 +120,7 @@ func main() {
 	roundGroups()
 	maxAbs()
 	exps64()
+	compare()
 	decodeStates()
 	Generate()
 }
