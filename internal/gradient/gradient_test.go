@@ -18,6 +18,7 @@ import (
 
 	"thimble/convert"
 	"thimble/internal/defect"
+	"thimble/internal/kernel"
 	"thimble/internal/logits"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -231,7 +232,9 @@ func TestDifferences(t *testing.T) {
 		for i := range ids { // nextLogits gives those of a position one before
 			p, q := want[i*vocab:][:vocab], got[(i+len(ids)-1)%len(ids)*vocab:][:vocab]
 			lseQ := logits.LogSumExp(q, nil)
-			sum += logits.KL(p, q, logits.LogSumExp(p, exp), lseQ, exp)
+			lse := logits.LogSumExp(p, exp)
+			c := kernel.Compare(p, q, exp)
+			sum += logits.KL(&c, lse, lseQ)
 		}
 		return sum
 	}

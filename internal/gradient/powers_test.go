@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"thimble/internal/kernel"
 	"thimble/internal/logits"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
@@ -53,7 +54,9 @@ func TestPowers(t *testing.T) {
 		if err := nextLogits(t, &changed, []int{token})(t.Context(), after, 0, 1); err != nil {
 			t.Fatal(err)
 		}
-		kl := logits.KL(before, after, logits.LogSumExp(before, exp), logits.LogSumExp(after, nil), exp)
+		lse := logits.LogSumExp(before, exp)
+		c := kernel.Compare(before, after, exp)
+		kl := logits.KL(&c, lse, logits.LogSumExp(after, nil))
 		predicted := powers[layer][r] / draws / 2 * change * change
 		t.Logf("output %d: KL %.4g, predicted %.4g", r, kl, predicted)
 		if !(math.Abs(math.Log(predicted/kl)) < math.Log(1.4)) {

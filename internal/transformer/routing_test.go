@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thimble/internal/kernel"
 	"thimble/internal/logits"
 	"thimble/internal/model"
 	"thimble/internal/transformer"
@@ -95,8 +96,9 @@ func divergence(p, q []float32, vocab int) float64 {
 	sum, exp := 0.0, make([]float64, vocab)
 	for at := 0; at < len(p); at += vocab {
 		a, b := p[at:][:vocab], q[at:][:vocab]
-		other := logits.LogSumExp(b, exp)
-		sum += logits.KL(a, b, logits.LogSumExp(a, exp), other, exp)
+		lse := logits.LogSumExp(a, exp)
+		c := kernel.Compare(a, b, exp)
+		sum += logits.KL(&c, lse, logits.LogSumExp(b, nil))
 	}
 	return sum / float64(len(p)/vocab)
 }
