@@ -184,7 +184,7 @@ func (f *File) narrower(b *quantize.Budget, r *quantize.Recipe) (example string)
 // take as much as is left, do not.
 func wider(all []qtensor.Scheme, s qtensor.Scheme) bool {
 	return !slices.ContainsFunc(all, func(x qtensor.Scheme) bool {
-		return x.Rate > 0 || x.BitsPerWeight(nominal) <= s.BitsPerWeight(nominal)
+		return x.Rate > 0 || x.BitsPerWeight(words.Columns) <= s.BitsPerWeight(words.Columns)
 	})
 }
 
@@ -193,7 +193,7 @@ func wider(all []qtensor.Scheme, s qtensor.Scheme) bool {
 func (f *File) MostBits(b *quantize.Budget, r *quantize.Recipe) float64 {
 	largest := *b
 	largest.Schemes = []qtensor.Scheme{slices.MaxFunc(b.Schemes, func(x, y qtensor.Scheme) int {
-		return cmp.Compare(x.BitsPerWeight(nominal), y.BitsPerWeight(nominal))
+		return cmp.Compare(x.BitsPerWeight(words.Columns), y.BitsPerWeight(words.Columns))
 	})}
 	largest.File, largest.Bits = 0, 64
 	plan, bytes, err := f.smallest(&largest, r)
@@ -202,9 +202,6 @@ func (f *File) MostBits(b *quantize.Budget, r *quantize.Recipe) float64 {
 	}
 	return 8 * float64(bytes) / float64(plan.Weights)
 }
-
-// nominal is a number of columns that every group divides.
-const nominal = 4096
 
 // A SizeError is the error of a limit on size that no choice of schemes keeps.
 type SizeError struct{ least, remedy string }

@@ -109,7 +109,7 @@ func CheckNames(r *quantize.Recipe, e format.Exporter) error {
 	if e == nil {
 		return nil
 	}
-	nearest := func(s qtensor.Scheme) qtensor.Scheme { return e.Nearest(s, nominal, model.Linear) }
+	nearest := func(s qtensor.Scheme) qtensor.Scheme { return e.Nearest(s, words.Columns, model.Linear) }
 	texts := []string{r.Scheme, r.Embedding, r.Head}
 	for _, rule := range r.Rules {
 		texts = append(texts, rule.Scheme)

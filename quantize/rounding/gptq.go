@@ -2,10 +2,8 @@ package rounding
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"thimble/internal/kernel"
 	"thimble/internal/parallel"
@@ -77,11 +75,7 @@ type floatRows struct {
 	cols int
 }
 
-func (f floatRows) Row(dst []byte, r int) {
-	for i, v := range f.w[r*f.cols:][:f.cols] {
-		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
-	}
-}
+func (f floatRows) Row(dst []byte, r int) { putFloats(dst, f.w[r*f.cols:][:f.cols]) }
 
 func (f floatRows) Release() {}
 

@@ -55,8 +55,9 @@ var words = []word{
 	{names: "q4f16_1 q4f16_0 q4f32_1", from: "MLC", bits: 4.5, scheme: "int4/g32", differ: "the same width and group"},
 }
 
-// nominal is the number of columns for which the sizes of schemes are given.
-const nominal = 4096
+// Columns is the number of columns for which the sizes of schemes are given. Every group divides
+// it.
+const Columns = 4096
 
 // bareInt matches a width without a group.
 var bareInt = regexp.MustCompile(`^(?:int|i|uint|u)([2-8])$`)
@@ -144,7 +145,7 @@ func spelledBits(scheme string) float64 {
 	if err != nil {
 		return 0
 	}
-	return s.BitsPerWeight(nominal)
+	return s.BitsPerWeight(Columns)
 }
 
 // Same returns a note if text is another program's name for a scheme, or "".
