@@ -17,7 +17,7 @@ func TestWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		bits := s.BitsPerWeight(nominal)
+		bits := s.BitsPerWeight(Columns)
 		if w.same != (w.differ == "") {
 			t.Errorf("%s: the difference is %q, same is %v", w.names, w.differ, w.same)
 		}
