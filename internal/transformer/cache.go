@@ -7,6 +7,7 @@ import (
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/transformer/recurrence"
 )
 
 // A Cache holds the keys and values of past positions. It has one entry per step,
@@ -32,7 +33,7 @@ type entry struct {
 
 	width  int       // of inputs: 0 in a step with attention, which has keys and values instead
 	inputs []float32 // (positions, width), of a convolution or the delta rule
-	state  deltaState
+	state  recurrence.State
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
@@ -97,7 +98,7 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for _, e := range c.entries {
-		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.s))
+		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.S))
 	}
 	return n
 }
@@ -261,7 +262,7 @@ func (c *Cache) Copy(to, from int) {
 	for _, e := range c.entries {
 		if e.width > 0 {
 			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
-			e.state.n = 0 // it is computed again from the inputs
+			e.state.N = 0 // it is computed again from the inputs
 			continue
 		}
 		for _, s := range []*store{&e.k, &e.v} {

@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/transformer/recurrence"
 )
 
 // A pass holds the activations of one forward pass over one text or over several
@@ -28,6 +29,7 @@ type pass struct {
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
 	delta     *deltaPass  // nil without blocks with the delta rule
+	advance   recurrence.Advance
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
