@@ -29,6 +29,7 @@ type pass struct {
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
 	delta     *deltaPass  // nil without blocks with the delta rule
+	scan      *scanPass   // nil without state spaces
 	advance   recurrence.Advance
 }
 
@@ -74,6 +75,9 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 }) {
 		p.delta = newDeltaPass(s, n)
+	}
+	if s.Scan.Heads > 0 {
+		p.scan = newScanPass(s, n, p.y)
 	}
 	p.extendRopes()
 	return p
