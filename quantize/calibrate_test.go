@@ -284,3 +284,18 @@ func TestCalibratedStreams(t *testing.T) {
 		t.Errorf("KL is %.3g calibrated, and %.3g by plain rounding", b, a)
 	}
 }
+
+// Calibration lowers the error of models with state spaces, in place of attention or beside it.
+func TestCalibratedStateSpaces(t *testing.T) {
+	skipQuality(t)
+	t.Parallel()
+	for _, name := range []string{"granitemoehybrid", "granitemoehybrid-moe", "falcon_h1", "falcon_h1-normed"} {
+		dir := filepath.Join("..", "fixtures", "families", name)
+		recipe, texts := Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}, textsOf(t, openFixture(t, dir), "calibration.txt", 8192, 60)
+		plain, calibrated := float64(measure(t, dir, recipe, nil).Metrics.KLMean), float64(measure(t, dir, recipe, texts).Metrics.KLMean)
+		t.Logf("%s: KL %.3g calibrated, %.3g by plain rounding", name, calibrated, plain)
+		if !(calibrated < 0.9*plain) {
+			t.Errorf("%s: KL is %.3g calibrated, and %.3g by plain rounding", name, calibrated, plain)
+		}
+	}
+}

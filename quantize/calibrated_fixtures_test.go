@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"thimble/internal/model"
 	"thimble/internal/qtensor"
 	"thimble/internal/tokenizer"
 	"thimble/quantize/rounding"
@@ -18,7 +19,13 @@ const trained = "../fixtures/trained"
 // calibration.txt, which the model was trained on, or heldout.txt.
 func trainedTexts(t *testing.T, file string, tokens int) *Calibration {
 	t.Helper()
-	data, err := openFixture(t, trained).Tokenizer()
+	return textsOf(t, openFixture(t, trained), file, tokens, 128)
+}
+
+// textsOf is trainedTexts for another model.
+func textsOf(t *testing.T, m *model.Model, file string, tokens, length int) *Calibration {
+	t.Helper()
+	data, err := m.Tokenizer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +37,7 @@ func trainedTexts(t *testing.T, file string, tokens int) *Calibration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Pieces(tok.Encode(string(text), true), tokens, 128, -1, 0)
+	c, err := Pieces(tok.Encode(string(text), true), tokens, length, -1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

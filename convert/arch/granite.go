@@ -17,9 +17,14 @@ func init() {
 // except that of the logits.
 func scaledSpec(c *config.Config) model.Spec {
 	s := llamaSpec(c)
+	streamScales(c, &s)
+	return s
+}
+
+// streamScales reads the multipliers of what is added to the stream.
+func streamScales(c *config.Config, s *model.Spec) {
 	s.EmbedScale = multiplier(c, "embedding_multiplier")
 	s.ResidScale = multiplier(c, "residual_multiplier")
-	return s
 }
 
 // multiplier reads a factor in the form of Spec: 0 is 1.
@@ -36,14 +41,20 @@ func multiplier(c *config.Config, key string) float64 {
 
 // graniteSpec reads the config of Granite 3 and 4 (dense).
 func graniteSpec(c *config.Config) model.Spec {
-	s := scaledSpec(c)
+	s := llamaSpec(c)
+	granite(c, &s)
+	return s
+}
+
+// granite reads Granite's multipliers.
+func granite(c *config.Config, s *model.Spec) {
+	streamScales(c, s)
 	if s.AttnScale = c.Float("attention_multiplier", 1); !(s.AttnScale > 0) {
 		c.Fail("attention_multiplier", "%g, want a positive number", s.AttnScale)
 	}
 	if x := multiplier(c, "logits_scaling"); x != 0 {
 		s.LogitScale = 1 / x
 	}
-	return s
 }
 
 // miniCPMSpec reads the config of MiniCPM 1B and 2B (arXiv 2404.06395), whose code has its own

@@ -75,6 +75,26 @@ func (c *Config) AssumedSizes() string {
 		filepath.Base(c.File), defect.Counted(len(all), "size"), strings.Join(all, ", "), strings.Join(sets, " "))
 }
 
+// Bounds reads a list of two numbers, of which the last may be infinite: as Infinity, or as
+// transformers 5 writes that. The key must be present.
+func (c *Config) Bounds(key string) (bounds [2]float64) {
+	list, ok := c.Value(key).([]any)
+	ok = ok && len(list) == len(bounds)
+	for i := 0; ok && i < len(bounds); i++ {
+		v := list[i]
+		if o, tagged := v.(map[string]any); tagged && len(o) == 1 && o["__float__"] == "Infinity" {
+			v = strictjson.Number("Infinity")
+		}
+		n, number := v.(strictjson.Number)
+		x, err := strconv.ParseFloat(string(n), 64)
+		bounds[i], ok = x, number && err == nil && !math.IsNaN(x) && (i == 1 || !math.IsInf(x, 0))
+	}
+	if !ok && c.shared.err == nil {
+		c.Fail(key, "want a list of two numbers, found %s", Show(c.Values[key]))
+	}
+	return bounds
+}
+
 // Floats reads a list of finite numbers. The key must be present.
 func (c *Config) Floats(key string) []float64 {
 	list, ok := c.Value(key).([]any)

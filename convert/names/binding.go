@@ -100,7 +100,7 @@ func remedy(t *checkpoint.Tensor, s model.Slot) string {
 func (b *binding) flat(t *checkpoint.Tensor, s model.Slot) (*checkpoint.Tensor, error) {
 	n := len(t.Shape)
 	_, kind, _ := model.SplitName(s.Name)
-	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && (kind == model.Conv || kind == model.DeltaConv)
+	row, factors := n == 2 && t.Shape[0] == 1 && kind == model.SharedGate, n == 3 && t.Shape[1] == 1 && (kind == model.Conv || kind == model.DeltaConv || kind == model.ScanConv)
 	if !row && !factors || t.Rows()*t.Shape[n-1] != s.Cols {
 		return t, nil
 	}

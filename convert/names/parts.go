@@ -203,6 +203,12 @@ func kindRows(s *model.Spec, kind string) int {
 		return s.KVHeads * s.HeadDim
 	case model.DeltaA, model.DeltaB:
 		return s.Delta.ValueHeads
+	case model.ScanGate:
+		return s.Scan.Values()
+	case model.ScanIn:
+		return s.Scan.Mixed()
+	case model.ScanStep:
+		return s.Scan.Heads
 	case model.Shared(model.Gate), model.Shared(model.Up):
 		return s.Experts.Shared
 	}

@@ -59,7 +59,7 @@ var architectures = append([]architecture{
 		graph: func(s *model.Spec) { s.QKNorm = model.QKBare }, extra: llama4Blocks},
 	{name: "gemma4", factors: true, needsFactors: true, optionalBias: model.Bias{QKV: true}, graph: gemma4Graph, extra: gemma4Keys, present: gemma4Tensors},
 	{name: "gemma3n", fillsKeys: true, optionalBias: model.Bias{QKV: true}, graph: gemma3nGraph, extra: gemma3nKeys},
-}, slices.Concat(kin, gpts, mixtures, deltas)...)
+}, slices.Concat(kin, gpts, mixtures, deltas, hybrids)...)
 
 // maxSteps is the maximum number of blocks in llama.cpp (llama-hparams.h,
 // LLAMA_MAX_LAYERS).

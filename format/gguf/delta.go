@@ -140,10 +140,14 @@ func tiledHeads(kind string, slot model.Slot, d *model.Delta) (rows, cols order.
 	return rows, cols
 }
 
-// rawDecay returns m, unless it is the decay of the delta rule, of which the file has minus the
+// isDecay reports whether a kind is the decay of the delta rule or of a state space, of which files
+// have minus the exponential.
+func isDecay(kind string) bool { return kind == model.DeltaDecay || kind == model.ScanDecay }
+
+// rawDecay returns m, unless it is a decay, of which the file has minus the
 // exponential.
 func rawDecay(slot model.Slot, m *qtensor.Matrix) *qtensor.Matrix {
-	if slot.Kind() != model.DeltaDecay {
+	if !isDecay(slot.Kind()) {
 		return m
 	}
 	out := &qtensor.Matrix{Scheme: ggml.F32.Scheme, Rows: 1, Cols: m.Cols}

@@ -15,7 +15,8 @@ import (
 	"thimble/internal/qtensor"
 )
 
-// deltaSpecs are the smallest models of the architectures with the delta rule, of gemma4 and of gemma3n.
+// deltaSpecs are the smallest models of the architectures with the delta rule or state spaces, of
+// gemma4 and of gemma3n.
 func deltaSpecs() map[string]model.Spec {
 	of := fourBlocks
 	delta := func(s *model.Spec) {
@@ -34,6 +35,12 @@ func deltaSpecs() map[string]model.Spec {
 			delta(s)
 			mixture(s)
 			s.Attention[1], s.Attention[3] = s.Attention[3], s.Attention[1] // not every fourth
+		}),
+		"granitehybrid": of(func(s *model.Spec) {
+			scan := model.Attention{Scan: 3, Rope: model.NoRope}
+			s.Attention = []model.Attention{scan, {Rope: model.NoRope}, scan, scan}
+			s.Scan = model.Scan{Heads: 8, HeadDim: 16, State: 32, Groups: 2, ConvBias: true}
+			s.EmbedScale, s.ResidScale, s.AttnScale, s.LogitScale = 12, 0.5, 0.125, 0.25
 		}),
 		"gemma4": of(func(s *model.Spec) {
 			gemma4Graph(s)
@@ -88,13 +95,13 @@ func TestDelta(t *testing.T) {
 		plus1 := &writer{spec: s, asGGUF: want}
 		for _, slot := range s.Slots() {
 			a, b := values(got.Tensors[slot.Name]), values(m.Tensors[slot.Name])
-			if e := plus1.editOf(slot.Name); slot.Kind() != model.DeltaDecay {
+			if e := plus1.editOf(slot.Name); !isDecay(slot.Kind()) {
 				for i := range b {
 					b[i] = e.of(b[i])
 				}
 			}
 			for i := range b {
-				if slot.Kind() == model.DeltaDecay && math.Abs(float64(a[i]-b[i])) < 3e-7 {
+				if isDecay(slot.Kind()) && math.Abs(float64(a[i]-b[i])) < 3e-7 {
 					a[i] = b[i]
 				}
 			}
@@ -220,14 +227,19 @@ func TestDeltaNearMisses(t *testing.T) {
 		arch   string
 		change func(s *model.Spec)
 	}{
-		"normeps in GGUF's architecture qwen35":           {"qwen35", func(s *model.Spec) { s.NormEps = 1e-5 }},
-		"delta.valuedim in GGUF's architecture qwen35":    {"qwen35", func(s *model.Spec) { s.Delta.ValueDim = 64 }},
-		"layer.vocab in GGUF's architecture gemma4":       {"gemma4", func(s *model.Spec) { s.Layer.Vocab = 1000 }},
-		"sparse gates (3 of 4 blocks) in GGUF's architec": {"gemma3n", func(s *model.Spec) { s.Sparsity[3] = 0 }},
-		"learned residual of rank 32 in GGUF's architect": {"gemma3n", func(s *model.Spec) { s.Laurel = 32 }},
-		"logits capped at 20 in GGUF's architecture gemm": {"gemma3n", func(s *model.Spec) { s.LogitCap = 20 }},
-		"keys and values of earlier blocks (2 of 4 block": {"gemma3n", func(s *model.Spec) { s.Attention[2].Back, s.Attention[3].Back = 2, 2 }},
-		"keys and values of earlier blocks (1 of 4 block": {"gemma4", func(s *model.Spec) { s.Attention[2].Back = 0 }},
+		"normeps in GGUF's architecture qwen35":             {"qwen35", func(s *model.Spec) { s.NormEps = 1e-5 }},
+		"scan.minstep in GGUF's architecture granitehybri":  {"granitehybrid", func(s *model.Spec) { s.Scan.MinStep = 0.1 }},
+		"scan.convbias in GGUF's architecture granitehyb":   {"granitehybrid", func(s *model.Spec) { s.Scan.ConvBias = false }},
+		"scan.norm in GGUF's architecture granitehybrid":    {"granitehybrid", func(s *model.Spec) { s.Scan.Norm = model.ScanNormed }},
+		"scales.scanout in GGUF's architecture granitehyb":  {"granitehybrid", func(s *model.Spec) { s.Scales.ScanOut = 2 }},
+		"state space (Mamba2) with a convolution of 3 (3 o": {"granitehybrid", func(s *model.Spec) { s.Scan.HeadDim = 8 }},
+		"delta.valuedim in GGUF's architecture qwen35":      {"qwen35", func(s *model.Spec) { s.Delta.ValueDim = 64 }},
+		"layer.vocab in GGUF's architecture gemma4":         {"gemma4", func(s *model.Spec) { s.Layer.Vocab = 1000 }},
+		"sparse gates (3 of 4 blocks) in GGUF's architec":   {"gemma3n", func(s *model.Spec) { s.Sparsity[3] = 0 }},
+		"learned residual of rank 32 in GGUF's architect":   {"gemma3n", func(s *model.Spec) { s.Laurel = 32 }},
+		"logits capped at 20 in GGUF's architecture gemm":   {"gemma3n", func(s *model.Spec) { s.LogitCap = 20 }},
+		"keys and values of earlier blocks (2 of 4 block":   {"gemma3n", func(s *model.Spec) { s.Attention[2].Back, s.Attention[3].Back = 2, 2 }},
+		"keys and values of earlier blocks (1 of 4 block":   {"gemma4", func(s *model.Spec) { s.Attention[2].Back = 0 }},
 	} {
 		s := deltaSpecs()[c.arch]
 		c.change(&s)

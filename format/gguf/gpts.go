@@ -104,19 +104,26 @@ func lfm2Names(*model.Spec) map[string]string {
 
 // shortConvolutions maps the blocks with a convolution, which have no key heads.
 func shortConvolutions(w *mapper, s *model.Spec) {
-	m := w.m
 	length := 0
 	for _, a := range s.Attention {
 		length = max(length, a.Conv)
 	}
-	if w.count(&m.convLength, &length, 0); s.Blocks < 1 || s.Blocks > model.MaxBlocks {
+	w.count(&w.m.convLength, &length, 0)
+	keysOfBlocks(w, s, model.Attention{Conv: length, Rope: model.NoRope})
+}
+
+// keysOfBlocks maps the key heads of each block, of which those without attention have none, and
+// other instead.
+func keysOfBlocks(w *mapper, s *model.Spec, other model.Attention) {
+	m := w.m
+	if s.Blocks < 1 || s.Blocks > model.MaxBlocks {
 		return
 	}
 	if !w.reading {
 		m.kvHeads = nil
 		for b := range s.Blocks {
 			heads := s.KVHeads
-			if s.AttentionOf(b).Conv > 0 {
+			if !s.AttentionOf(b).Attends() {
 				heads = 0
 			}
 			m.kvOfBlocks = append(m.kvOfBlocks, int32(heads))
@@ -130,7 +137,7 @@ func shortConvolutions(w *mapper, s *model.Spec) {
 	for b, n := range m.kvOfBlocks {
 		switch {
 		case n == 0:
-			s.Attention[b] = model.Attention{Conv: length, Rope: model.NoRope}
+			s.Attention[b] = other
 		case s.KVHeads != 0 && s.KVHeads != int(n):
 			w.fail(&m.kvOfBlocks, "%d and %d key heads", s.KVHeads, n)
 		default:

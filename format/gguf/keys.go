@@ -41,6 +41,7 @@ type metadata struct {
 	alibi      *float32 // see Spec.Alibi
 	convLength *uint32  // see Attention.Conv
 	kvOfBlocks []int32  // key heads of each block, 0 in those without attention
+	rotates    *bool    // by architectures with state spaces: queries and keys are rotated
 
 	// Blocks of different sizes: heads of blocks with a window, widths inside feed-forward
 	// layers, the last blocks without keys of their own; see LayerInput for layerWidth.
@@ -52,7 +53,8 @@ type metadata struct {
 	altUpStreams, altUpActive *uint32
 	sparsity                  []float32
 
-	// The delta rule, see model.Delta, and the blocks that have it; see mapSections.
+	// The delta rule, see model.Delta, and the blocks that have it; see mapSections. The sizes are
+	// those of state spaces in architectures that have them.
 	deltaConv, deltaInner, deltaState, deltaHeads, deltaGroups *uint32
 	deltaBlocks                                                []bool
 	deltaPeriod                                                *uint32
@@ -168,6 +170,7 @@ func (m *metadata) keys() []key {
 		{of + "rope.freq_base_swa", &m.localBase},
 		{of + "rope.scaling.type", &m.ropeScaling},
 		{of + "rope.scaling.factor", &m.ropeFactor},
+		{of + "rope.scaling.finetuned", &m.rotates},
 		{of + "rope.scaling.original_context_length", &m.ropeOriginal},
 		{of + "rope.scaling.attn_factor", &m.ropeAttn},
 		{of + "rope.scaling.yarn_beta_fast", &m.betaFast},

@@ -200,8 +200,9 @@ func (a *architecture) unused(m *metadata, s *model.Spec) error {
 // has the keys of s.
 func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]any) []any {
 	// mapFeatures checks these itself. A window of the whole context has no effect, and
-	// neither has the epsilon of the other kind of norm.
-	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern, &m.sparsity, &m.deltaBlocks, &m.deltaPeriod, &m.ropeSections}
+	// neither has the epsilon of the other kind of norm, or rotates, which concerns training, in
+	// other architectures.
+	checked := []any{&m.ropeScaling, &m.ropeFactor, &m.windowPeriod, &m.windowPattern, &m.sparsity, &m.deltaBlocks, &m.deltaPeriod, &m.ropeSections, &m.rotates}
 	if m.window != nil && int64(*m.window) >= int64(s.Context) {
 		checked = append(checked, &m.window)
 	}
@@ -217,6 +218,9 @@ func (a *architecture) checked(m *metadata, s *model.Spec, written map[string]an
 		if *one != nil && **one == 1 {
 			checked = append(checked, one)
 		}
+	}
+	if s.Experts.Count == 0 {
+		checked = append(checked, &m.sharedFFN) // files of Granite 4.0 H without experts have it
 	}
 	if m.nextBlocks != nil {
 		checked = append(checked, &m.blocks, &m.nextBlocks)

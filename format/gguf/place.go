@@ -47,7 +47,10 @@ func (a *architecture) place(s *model.Spec, slot model.Slot) (place, bool) {
 	}
 	p := place{name: name, rows: slot.Rows, dims: []uint64{uint64(slot.Cols), uint64(slot.Rows)}}
 	if slot.Rows == 1 && slot.Role == model.Vector {
-		p.rows, p.dims = slot.Cols, vectorDims(s, block, kind, slot.Cols)
+		p.rows, p.dims = slot.Cols, []uint64{uint64(slot.Cols)}
+		if !bias {
+			p.dims = vectorDims(s, block, kind, slot.Cols)
+		}
 	}
 	return p, ok
 }
@@ -65,8 +68,9 @@ func (a *architecture) ownName(s *model.Spec, base string) (string, bool) {
 	return own[base], own[base] != ""
 }
 
-// vectorDims returns the dimensions of a vector of n values: the factors of a convolution
-// and the gains of the norms of single heads are matrices in files.
+// vectorDims returns the dimensions of a vector of n values: the factors of a convolution,
+// the gains of the norms of single heads or groups, and the numbers of the heads of a state space
+// are matrices in files.
 func vectorDims(s *model.Spec, block int, kind string, n int) []uint64 {
 	rows := 1
 	switch {
@@ -74,6 +78,12 @@ func vectorDims(s *model.Spec, block int, kind string, n int) []uint64 {
 		rows = s.Hidden
 	case kind == model.DeltaConv:
 		rows = s.Delta.Mixed()
+	case kind == model.ScanConv:
+		rows = s.Scan.Mixed()
+	case kind == model.ScanDecay || kind == model.ScanSkip:
+		rows = n
+	case kind == model.ScanNorm:
+		rows = s.Scan.Groups
 	case s.QKNorm == model.QKHead && (kind == model.QNorm || kind == model.KNorm):
 		rows = n / s.HeadDim
 	}
@@ -118,6 +128,8 @@ func (a *architecture) joined(s *model.Spec, block int, kind string) place {
 			p.mixed = order.Swap{Outer: 2, Inner: d.KeyHeads, Unit: d.ValueHeads / max(d.KeyHeads, 1)}
 			return p
 		}
+	case model.ScanGate, model.ScanIn, model.ScanStep:
+		return inBlock("ssm_in", []string{model.ScanGate, model.ScanIn, model.ScanStep}, s.Scan.Values(), s.Scan.Mixed(), s.Scan.Heads)
 	case model.LayerIn:
 		return place{name: "per_layer_model_proj", first: block * s.Layer.Width, rows: s.Blocks * s.Layer.Width}
 	}

@@ -50,8 +50,7 @@ func (f *file) decodeKeys(m *metadata, pick func(name string) bool) error {
 // names, and prefixes that end in a dot.
 var inert = []string{
 	"general.", "quantize.imatrix.", "split.no", "split.count", "split.tensors.count",
-	"ARCH.tensor_data_layout",     // identifies the converter
-	"ARCH.rope.scaling.finetuned", // concerns training
+	"ARCH.tensor_data_layout", // identifies the converter
 }
 
 // unknownKeys returns the names of the keys that are neither in the table nor inert, or an

@@ -185,11 +185,11 @@ func (w *writer) place(slot model.Slot, at map[string]int) error {
 
 // editOf returns the edit that makes a vector match asGGUF: it adds 1 to gains that are
 // stored minus 1, and multiplies the gains of queries by the ratio of the model's scale of
-// scores to the graph's. llama.cpp has the decay of the delta rule as the factor itself.
+// scores to the graph's. llama.cpp has decays as the factor itself.
 func (w *writer) editOf(name string) edit {
 	s, x := &w.spec, edit{times: 1}
 	kind := name[strings.LastIndexByte(name, '.')+1:]
-	x.decays = kind == model.DeltaDecay
+	x.decays = isDecay(kind)
 	if s.Norm.CountsFrom1() && slices.Contains(normKinds, kind) {
 		x.add = 1
 	}

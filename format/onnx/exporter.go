@@ -73,12 +73,13 @@ func missing(s *model.Spec) []*model.Feature {
 	if t.Activation == model.XIELU {
 		t.Activation = model.SiLU
 	}
+	t.Scan, t.Scales = model.Scan{}, model.Scales{}
 	t.VNorm, t.FFNs, t.Layer, t.OutScale = false, nil, model.LayerInput{}, false
 	t.AltUp, t.Laurel, t.Sparsity = model.AltUp{}, 0, nil
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		a := &t.Attention[i]
-		a.Chunk, a.Conv, a.Delta, a.HeadDim, a.KVHeads, a.Back, a.KeyValues = 0, 0, 0, 0, 0, 0, false
+		a.Chunk, a.Conv, a.Delta, a.Scan, a.HeadDim, a.KVHeads, a.Back, a.KeyValues, a.Beside = 0, 0, 0, 0, 0, 0, 0, false, false
 	}
 	return model.Differences(s, &t)
 }

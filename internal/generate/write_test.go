@@ -11,10 +11,10 @@ import (
 )
 
 // Texts written together are those that each model draws alone, token by token: with a window,
-// with blocks that run twice, with learned positions, with convolutions, the delta rule and inputs
-// of each layer, and without a token that begins texts.
+// with blocks that run twice, with learned positions, with convolutions, the delta rule, state
+// spaces and inputs of each layer, and without a token that begins texts.
 func TestWriteIsDrawingAlone(t *testing.T) {
-	for _, name := range []string{"mistral", "mobilellm-ls", "trained", "families/gpt2", "families/lfm2", "families/qwen3_next", "families/gemma3n"} {
+	for _, name := range []string{"mistral", "mobilellm-ls", "trained", "families/gpt2", "families/lfm2", "families/qwen3_next", "families/gemma3n", "families/granitemoehybrid", "families/falcon_h1"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			m := open(t, name)
 			if name == "trained" {

@@ -304,7 +304,7 @@ func TestSameEverywhere(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	for dir, want := range map[string]string{
-		"families/mixtral": "gradients: a model with 4 experts", "families/lfm2": "short convolution", "families/bloom": "ALiBi (alibi)",
+		"families/mixtral": "gradients: a model with 4 experts", "families/lfm2": "short convolution", "families/bamba": "state space (Mamba2)", "families/bloom": "ALiBi (alibi)",
 		"families/gemma3n": "gradients: a model with 4 streams (altup.streams)", "families/gemma4": "feed-forward 40 to 80 (ffn)",
 	} {
 		_, err := New(open(t, dir), all).Add(t.Context(), open(t, dir), [][]int{ids}, nil)

@@ -17,13 +17,14 @@ import (
 // to put channels of similar magnitude into one group.
 
 // writers lists the kinds whose rows are channels of the stream.
-var writers = []string{O, Down, ConvOut, DeltaOut, LaurelRight, LayerOut}
+var writers = []string{O, Down, ConvOut, DeltaOut, ScanOut, LaurelRight, LayerOut}
 
 // readers lists the kinds whose columns are channels of the stream, or whose only row has one
 // number for each.
 var readers = []string{
 	Embed, Positions, EmbedNorm, Norm, Head, AttnNorm, AttnPost, FFNNorm, FFNPost,
 	Q, K, V, AttnGate, Gate, Up, Router, SharedGate, ConvIn, DeltaIn, DeltaGate, DeltaA, DeltaB,
+	ScanGate, ScanIn, ScanStep,
 	LaurelLeft, LaurelNorm, LayerIn, LayerGate, LayerPost,
 }
 

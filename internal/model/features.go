@@ -40,7 +40,7 @@ var (
 var everywhere = []string{"*"}
 
 // Features lists every Feature in the order in which reports print them.
-var Features = slices.Concat(ownFeatures, expertFeatures)
+var Features = slices.Concat(scanFeatures, ownFeatures, scaleFeatures(), expertFeatures)
 
 var ownFeatures = []Feature{
 	{"hidden", nil, count(func(s *Spec) int { return s.Hidden }), nil},

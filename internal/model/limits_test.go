@@ -25,6 +25,15 @@ func TestLimits(t *testing.T) {
 		{MaxConv, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: n}, {}}, Delta{1, 1, 1, 1} }},
 		{MaxDelta, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: 4}, {}}, Delta{1, 1, n, 1} }},
 		{MaxDelta, func(s *Spec, n int) { s.Attention, s.Delta = []Attention{{Delta: 4}, {}}, Delta{1, 1, 1, n} }},
+		{MaxConv, func(s *Spec, n int) {
+			s.Attention, s.Scan = []Attention{{Scan: n}, {}}, Scan{Heads: 1, HeadDim: 1, State: 1, Groups: 1}
+		}},
+		{MaxState, func(s *Spec, n int) {
+			s.Attention, s.Scan = []Attention{{Scan: 4}, {}}, Scan{Heads: 1, HeadDim: n, State: 1, Groups: 1}
+		}},
+		{MaxState, func(s *Spec, n int) {
+			s.Attention, s.Scan = []Attention{{Scan: 4}, {}}, Scan{Heads: 1, HeadDim: 1, State: n, Groups: 1}
+		}},
 		{MaxExperts, func(s *Spec, n int) { s.Experts = Experts{Count: n, Used: 1, FFN: 8} }},
 	} {
 		for _, n := range []int{c.limit, c.limit + 1} {

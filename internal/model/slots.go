@@ -253,8 +253,12 @@ func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear f
 		linear(ConvOut, s.Hidden, s.Hidden)
 	case a.Delta > 0:
 		s.deltaSlots(a.Delta, vector, linear)
-	default:
+	}
+	if a.Attends() {
 		s.attentionSlots(a, vector, linear)
+	}
+	if a.Scan > 0 {
+		s.scanSlots(a.Scan, vector, linear)
 	}
 }
 

@@ -101,6 +101,8 @@ type Spec struct {
 
 	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
 	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
+	Scan    Scan    `cbor:"scan,omitzero" json:"scan,omitzero"`
+	Scales  Scales  `cbor:"scales,omitzero" json:"scales,omitzero"`
 	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
 	AttnGate bool `cbor:"attngate,omitempty" json:"attngate,omitempty"`
 
@@ -130,6 +132,11 @@ type Attention struct {
 	// Delta, if not 0, means that the block has the gated delta rule instead of attention,
 	// after a convolution over this many positions.
 	Delta int `cbor:"delta,omitempty" json:"delta,omitempty"`
+	// Scan, if not 0, means that the block has a state space layer after a convolution over
+	// this many positions, instead of attention. If Beside, it has attention, too: both have
+	// the same input, and their outputs are added (Falcon-H1, arXiv 2507.22448).
+	Scan   int  `cbor:"scan,omitempty" json:"scan,omitempty"`
+	Beside bool `cbor:"beside,omitempty" json:"beside,omitempty"`
 	// HeadDim and KVHeads, if not 0, are those of the block instead of Spec's.
 	HeadDim int `cbor:"headdim,omitempty" json:"headdim,omitempty"`
 	KVHeads int `cbor:"kvheads,omitempty" json:"kvheads,omitempty"`

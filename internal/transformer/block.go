@@ -35,6 +35,7 @@ type block struct {
 	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
 	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
 	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
+	scan         *stateSpace  // nil in blocks without it
 }
 
 // activations lists the function of each kind of feed-forward layer.
@@ -53,7 +54,10 @@ func blockOf(m *model.Model, b int) block {
 		w.conv = convolutionOf(m, b)
 	case a.Delta > 0:
 		w.delta = deltaRuleOf(m, b)
-	default:
+	case a.Scan > 0:
+		w.scan = stateSpaceOf(m, b)
+	}
+	if s.AttentionOf(b).Attends() {
 		w.takeAttention(m, b)
 	}
 	if s.HasExperts(b) {
@@ -131,6 +135,9 @@ func linearOf(m *model.Model, b int, kind string) linear {
 	if m.Spec.Biased(kind) {
 		l.bias = vector(m, model.Name(b, kind+model.BiasSuffix))
 	}
+	if scale := m.Spec.ScaleOf(kind); scale != 1 {
+		l.scale = float32(scale)
+	}
 	return l
 }
 
@@ -155,6 +162,9 @@ func (w *block) linears() map[string]*linear {
 	}
 	if w.delta != nil {
 		w.delta.linears(all)
+	}
+	if w.scan != nil {
+		w.scan.linears(all)
 	}
 	if w.conv != nil {
 		all[model.ConvIn], all[model.ConvOut] = &w.conv.in, &w.conv.out

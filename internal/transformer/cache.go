@@ -7,6 +7,7 @@ import (
 	"thimble/internal/kernel"
 	"thimble/internal/model"
 	"thimble/internal/qtensor"
+	"thimble/internal/transformer/recurrence"
 )
 
 // A Cache holds the keys and values of past positions. It has one entry per step,
@@ -26,13 +27,13 @@ type entry struct {
 	k store // rotated
 	v store
 
-	heads     int // KVHeads
+	heads     int // KVHeads; 0 in a step without attention
 	headDim   int
 	keyStride int // headDim padded to a multiple of 16
 
-	width  int       // of inputs: 0 in a step with attention, which has keys and values instead
-	inputs []float32 // (positions, width), of a convolution or the delta rule
-	state  deltaState
+	width  int       // of inputs; 0 in a step that has only keys and values
+	inputs []float32 // (positions, width), of a convolution, the delta rule or a state space
+	state  recurrence.State
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
@@ -62,10 +63,13 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 			continue
 		}
 		key := kind{t.KVHeads, t.HeadDim, inputWidth(s, b)}
+		if !a.Attends() {
+			key.heads = 0
+		}
 		if c.steps[i] = like[key]; c.steps[i] == nil {
 			stride := kernel.Padded(t.HeadDim)
 			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.HeadDim, t.HeadDim),
-				heads: t.KVHeads, headDim: t.HeadDim, keyStride: stride, width: key.width}
+				heads: key.heads, headDim: t.HeadDim, keyStride: stride, width: key.width}
 			c.entries = append(c.entries, c.steps[i])
 		}
 		if shared {
@@ -75,14 +79,16 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 	return c, nil
 }
 
-// inputWidth returns the width of the inputs that the cache of a block without attention
-// holds of each position, or 0 if it has attention.
+// inputWidth returns the width of the inputs that the cache of a block holds of each position, or
+// 0 if it has only keys and values.
 func inputWidth(s *model.Spec, block int) int {
 	switch a := s.AttentionOf(block); {
 	case a.Conv > 0:
 		return s.Hidden
 	case a.Delta > 0:
 		return s.Delta.Inputs()
+	case a.Scan > 0:
+		return s.Scan.Inputs()
 	}
 	return 0
 }
@@ -97,7 +103,7 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for _, e := range c.entries {
-		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.s))
+		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.S))
 	}
 	return n
 }
@@ -113,10 +119,15 @@ func PositionBytes(s *model.Spec) (n int64) {
 // EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
 // the block attends to the keys of another.
 func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
-	if width := inputWidth(s, block); width > 0 {
-		return 4 * int64(width)
-	}
-	if s.AttentionOf(block).Back > 0 {
+	return inputBytes(s, block) + keyBytes(s, a, block)
+}
+
+// inputBytes returns the bytes of the inputs of one position, see inputWidth.
+func inputBytes(s *model.Spec, block int) int64 { return 4 * int64(inputWidth(s, block)) }
+
+// keyBytes returns the bytes of the keys and values of one position.
+func keyBytes(s *model.Spec, a Arithmetic, block int) int64 {
+	if at := s.AttentionOf(block); at.Back > 0 || !at.Attends() {
 		return 0
 	}
 	sized := s.Of(block)
@@ -136,14 +147,9 @@ func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
 func ReadBytes(s *model.Spec, a Arithmetic, pos int) (n int64) {
 	for step, block := range s.Schedule {
 		at := s.AttentionOf(block)
-		seen := pos - at.First(pos)
-		switch {
-		case at.Conv > 0:
-			seen = min(pos, at.Conv-1)
-		case at.Delta > 0:
-			seen = min(pos, at.Delta-1)
-		}
-		n += int64(seen) * EntryBytes(s, a, s.Schedule[step-at.Back])
+		convolved := max(at.Conv, at.Delta, at.Scan, 1) - 1
+		n += int64(pos-at.First(pos)) * keyBytes(s, a, s.Schedule[step-at.Back])
+		n += int64(min(pos, convolved)) * inputBytes(s, block)
 	}
 	return n
 }
@@ -161,7 +167,7 @@ func (c *Cache) reserve(n int) error {
 	}
 	capacity := min(c.limit, max(c.used+n, 2*c.capacity))
 	for _, e := range c.entries {
-		if e.width > 0 {
+		if e.heads == 0 {
 			continue
 		}
 		for _, s := range []*store{&e.k, &e.v} {
@@ -261,8 +267,7 @@ func (c *Cache) Copy(to, from int) {
 	for _, e := range c.entries {
 		if e.width > 0 {
 			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
-			e.state.n = 0 // it is computed again from the inputs
-			continue
+			e.state.N = 0 // it is computed again from the inputs
 		}
 		for _, s := range []*store{&e.k, &e.v} {
 			for h := range e.heads {
@@ -295,12 +300,12 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 	return -1, -1
 }
 
-// row returns what a step stores of a position: the inputs of a convolution or the delta rule, or
-// the keys and values of all heads.
+// row returns what a step stores of a position: the inputs of what it has instead of attention or
+// beside it, and the keys and values of all heads.
 func (c *Cache) row(step, position int) (all []float32) {
 	e := c.steps[step]
 	if e.width > 0 {
-		return e.inputs[position*e.width:][:e.width]
+		all = append(all, e.inputs[position*e.width:][:e.width]...)
 	}
 	var read qtensor.Reader
 	scratch := make([]float32, e.keyStride)

@@ -5,18 +5,19 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/transformer/recurrence"
 )
 
 // A convolution is a gated short convolution, which a block may have in place of attention.
 type convolution struct {
-	in, out    linear
-	causalConv // of Hidden channels
+	in, out               linear
+	recurrence.CausalConv // of Hidden channels
 }
 
 func convolutionOf(m *model.Model, b int) *convolution {
 	return &convolution{
 		in: linear{w: m.Tensors[model.Name(b, model.ConvIn)]}, out: linear{w: m.Tensors[model.Name(b, model.ConvOut)]},
-		causalConv: newCausalConv(vector(m, model.Name(b, model.Conv)), m.Spec.AttentionOf(b).Conv),
+		CausalConv: recurrence.NewCausalConv(vector(m, model.Name(b, model.Conv)), nil, m.Spec.AttentionOf(b).Conv),
 	}
 }
 
@@ -45,7 +46,7 @@ func (p *pass) convolve(_ context.Context, step int) error {
 			copy(input, parts[:hidden])
 			kernel.Mul(input, parts[2*hidden:])
 			out := p.convolved.row(at + t)
-			w.causalConv.at(out, inputs, hidden, first+t)
+			w.At(out, inputs, hidden, first+t)
 			kernel.Mul(out, parts[hidden:2*hidden])
 		}
 		at += q.n

@@ -117,7 +117,7 @@ func checkInteger(t *testing.T, r *rand.Rand, w *qtensor.Matrix, a Activations, 
 		bias[i] = float32(r.NormFloat64())
 	}
 	d := (&Decoder{arithmetic: Arithmetic{Activations: a}}).prepare()
-	if err := d.apply(t.Context(), x, product{y, linear{w, bias}}); err != nil {
+	if err := d.apply(t.Context(), x, product{y, linear{w: w, bias: bias}}); err != nil {
 		t.Fatal(err)
 	}
 	var reader qtensor.Reader

@@ -43,8 +43,9 @@ func multiply(x []float32, scale float32) {
 
 // A linear layer maps rows of w.Cols inputs to w.Rows outputs.
 type linear struct {
-	w    *qtensor.Matrix
-	bias []float32 // (w.Rows), or nil
+	w     *qtensor.Matrix
+	bias  []float32 // (w.Rows), or nil
+	scale float32   // of the outputs; 0 means 1
 }
 
 // A product is a linear layer together with the rows that receive its output.
@@ -67,7 +68,7 @@ func (s *share) tasks() int { return (s.w.Rows + s.step - 1) / s.step }
 // of 14336 columns, the widest that common models have.
 const panelRows = 48
 
-// apply computes y = x W^T + bias for each product. All products read the same x,
+// apply computes y = (x W^T + bias) scale for each product. All products read the same x,
 // (n, w.Cols). apply distributes the weight rows of all products over the cores.
 func (d *Decoder) apply(ctx context.Context, x rows, ps ...product) error {
 	a := &d.application
@@ -196,11 +197,14 @@ func (w *worker) panelProduct(a *application, s *share, r int) {
 	} else {
 		w.floatProduct(a, s.product, r, n)
 	}
-	if s.bias == nil {
-		return
-	}
-	for t := a.from; t < a.from+a.band.n; t++ {
-		kernel.Add(s.y.row(t)[r:r+n], s.bias[r:r+n])
+	for t := a.from; t < a.from+a.band.n && (s.bias != nil || s.scale != 0); t++ {
+		y := s.y.row(t)[r : r+n]
+		if s.bias != nil {
+			kernel.Add(y, s.bias[r:r+n])
+		}
+		if s.scale != 0 {
+			multiply(y, s.scale)
+		}
 	}
 }
 

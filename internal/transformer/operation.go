@@ -21,6 +21,7 @@ type Operation struct {
 const (
 	opQKV       = "qkv"
 	opDeltaIn   = "delta_inputs"
+	opScanIn    = "scan_inputs"
 	opQKNorm    = "qk_norm"
 	opRope      = "rope"
 	opQKRotated = "qk_norm_rotated"
@@ -38,7 +39,7 @@ const (
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = slices.Concat([]string{
-	model.EmbedNorm, opAltUpIn, opStreams, model.AltUpNorm, model.AltUpRouter, model.AltUpRoute, model.AltUpPredict, model.AltUpPredicted, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, model.AttnPost, model.AttnResidual, model.LaurelLeft, model.LaurelRight, model.LaurelNorm, model.LaurelSum,
+	model.EmbedNorm, opAltUpIn, opStreams, model.AltUpNorm, model.AltUpRouter, model.AltUpRoute, model.AltUpPredict, model.AltUpPredicted, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, opScanIn, model.ScanMixed, model.ScanOut, model.ScanSum, model.AttnPost, model.AttnResidual, model.LaurelLeft, model.LaurelRight, model.LaurelNorm, model.LaurelSum,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNSum,
 	model.Again(model.AltUpNorm), model.Again(model.AltUpRouter), model.Again(model.AltUpRoute), model.AltUpCorrect, model.AltUpCorrected, model.AltUpScale,
 	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual,
@@ -111,8 +112,14 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	} else if s.AttentionOf(b).Delta > 0 {
 		all = append(all, deltaOperations(attnInput)...)
 		added = model.DeltaOut
-	} else {
+	} else if s.AttentionOf(b).Attends() {
 		all = append(all, attentionOperations(s, b, attnInput)...)
+	}
+	if a := s.AttentionOf(b); a.Scan > 0 {
+		all = append(all, scanOperations(attnInput, a.Beside)...)
+		if added = model.ScanOut; a.Beside {
+			added = model.ScanSum
+		}
 	}
 	if s.PostNorm {
 		added = model.AttnPost
@@ -281,7 +288,7 @@ func (p *pass) activations(name string) rows {
 		return p.layer.gated
 	case model.LayerOut, model.LayerPost, model.LaurelRight, model.LaurelNorm:
 		return p.y
-	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut:
+	case model.O, model.AttnPost, model.Down, model.FFNPost, model.Mixed, model.ConvOut, model.DeltaOut, model.ScanSum:
 		return p.y
 	case model.ConvIn:
 		return p.conv
@@ -301,6 +308,11 @@ func (p *pass) activations(name string) rows {
 	}
 	if p.delta != nil {
 		if x, ok := p.delta.activations(name); ok {
+			return x
+		}
+	}
+	if p.scan != nil {
+		if x, ok := p.scan.activations(name); ok {
 			return x
 		}
 	}

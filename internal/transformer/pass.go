@@ -6,6 +6,7 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/transformer/recurrence"
 )
 
 // A pass holds the activations of one forward pass over one text or over several
@@ -28,6 +29,8 @@ type pass struct {
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
 	delta     *deltaPass  // nil without blocks with the delta rule
+	scan      *scanPass   // nil without state spaces
+	advance   recurrence.Advance
 }
 
 // A sequence is the next n positions of one text, after those in its cache.
@@ -72,6 +75,9 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Delta > 0 }) {
 		p.delta = newDeltaPass(s, n)
+	}
+	if s.Scan.Heads > 0 {
+		p.scan = newScanPass(s, n, p.y)
 	}
 	p.extendRopes()
 	return p

@@ -1,6 +1,7 @@
 package power
 
 import (
+	"cmp"
 	"slices"
 
 	"thimble/internal/model"
@@ -130,6 +131,56 @@ func (p *powers) deltaRule(b int, h []float64) error {
 		mixed[i] *= gateShare * gain * gain
 	}
 	return p.adds(name(model.DeltaOut), name(model.AttnPost), mixed, 1)
+}
+
+// stateSpace computes the stream after the state space layer of block b, whose input is h, and adds
+// to it what attention beside it has added. Inside a head, the outputs are about as large as the
+// layer's own input x after the convolution, of which a part skips the state.
+func (p *powers) stateSpace(b int, h []float64) error {
+	s := &p.m.Spec
+	c, length := &s.Scan, s.AttentionOf(b).Scan
+	name := func(kind string) string { return model.Name(b, kind) }
+	p.feeds(h, name(model.ScanGate), name(model.ScanIn), name(model.ScanStep))
+	gates, err := p.outputs(name(model.ScanGate), h)
+	if err != nil {
+		return err
+	}
+	in, err := p.outputs(name(model.ScanIn), h)
+	if err != nil {
+		return err
+	}
+	scale := cmp.Or(s.Scales.ScanX, 1)
+	factors := make([]float64, c.Values())
+	for i, w := range p.vector(name(model.ScanConv))[:c.Values()*length] {
+		factors[i/length] += float64(float64(w) * float64(w))
+	}
+	mixed := make([]float64, c.Values())
+	for i := range mixed {
+		mixed[i] = scale * scale * factors[i] * in[i] * gateShare
+	}
+	var gains []float32
+	if c.Norm != model.ScanUnnormed {
+		gains = p.vector(name(model.ScanNorm))
+	}
+	width := c.Values() / c.Groups
+	for at := 0; at < len(mixed); at += width {
+		group := mixed[at:][:width]
+		if c.Norm == model.ScanNormed {
+			normalize(group)
+		}
+		for i := range group {
+			group[i] *= gateShare * gates[at+i]
+		}
+		if c.Norm == model.ScanGated {
+			normalize(group)
+		}
+		for i := range group {
+			if gains != nil {
+				group[i] *= float64(gains[at+i]) * float64(gains[at+i])
+			}
+		}
+	}
+	return p.adds(name(model.ScanOut), name(model.AttnPost), mixed, 1)
 }
 
 // experts computes the stream after the experts of block b, whose input is h. It is

@@ -126,8 +126,11 @@ func (p *powers) step(b int) error {
 		err = p.convolution(b, h)
 	} else if s.AttentionOf(b).Delta > 0 {
 		err = p.deltaRule(b, h)
-	} else {
+	} else if s.AttentionOf(b).Attends() {
 		err = p.attention(b, h)
+	}
+	if err == nil && s.AttentionOf(b).Scan > 0 {
+		err = p.stateSpace(b, h)
 	}
 	if err != nil {
 		return err
@@ -213,6 +216,12 @@ func (p *powers) outputs(name string, in []float64) ([]float64, error) {
 		out[r] = sum
 		return nil
 	})
+	if _, kind, ok := model.SplitName(name); ok {
+		scale := p.m.Spec.ScaleOf(kind)
+		for i := range out {
+			out[i] *= scale * scale
+		}
+	}
 	t.Release()
 	return out, p.in(name, err)
 }

@@ -112,3 +112,38 @@ func TestInputPowers(t *testing.T) {
 		"blocks.0.q": q[:], "blocks.0.v": q[:], "blocks.0.o": o[:], "blocks.0.gate": f[:], "blocks.0.down": {down}, "embed": {s[0], 9 * s[1]},
 	})
 }
+
+// A state space has the gates and its own input x as factors, normalized in each group, and scales
+// count as squares.
+func TestPowersOfStateSpaces(t *testing.T) {
+	spec := model.Spec{
+		Hidden: 2, Heads: 1, KVHeads: 1, HeadDim: 2, FFN: 1, Vocab: 2, Context: 8, Blocks: 1, Schedule: []int{0}, Attention: []model.Attention{{Scan: 2, Rope: model.NoRope}},
+		Scan: model.Scan{Heads: 2, HeadDim: 1, State: 1, Groups: 1}, Scales: model.Scales{ScanGate: 2, ScanX: 3, ScanOut: 2},
+		NormEps: 1e-5, Rope: model.Rope{Base: 10000}, BOS: -1, Tied: true,
+	}
+	tensors := map[string][][]float32{
+		"embed": {{1, 2}, {3, 0}}, "blocks.0.attn_norm": {{1, 1}}, "blocks.0.scan_gate": {{1, 0}, {0, 1}}, "blocks.0.scan_in": {{1, 0}, {1, 1}, {1, 1}, {1, 1}},
+		"blocks.0.scan_step": {{1, 1}, {1, 1}}, "blocks.0.scan_conv": {{1, 1, 2, 0, 1, 1, 1, 1}}, "blocks.0.scan_decay": {{0, 0}}, "blocks.0.scan_skip": {{1, 1}},
+		"blocks.0.scan_dt": {{0, 0}}, "blocks.0.scan_norm": {{1, 2}}, "blocks.0.scan_out": {{1, 0}, {0, 1}}, "blocks.0.ffn_norm": {{1, 1}},
+		"blocks.0.gate": {{1, 0}}, "blocks.0.up": {{0, 1}}, "blocks.0.down": {{1}, {0}}, "norm": {{1, 1}},
+	}
+	h := [2]float64{5 / 3.5, 2 / 3.5}
+	// x after the convolution, whose factors are 1 1 and 2 0, times the gate.
+	y := [2]float64{2 * h[0] * h[0], 4 * (h[0] + h[1]) * h[1]}
+	mean := (y[0] + y[1]) / 2
+	out := [2]float64{y[0] / mean, 4 * y[1] / mean}
+	s := [2]float64{5 + 4*out[0], 2 + 4*out[1]}
+	up := [2]float64{2 * s[0] / (s[0] + s[1]), 2 * s[1] / (s[0] + s[1])}
+	wantPowers(t, powersOf(t, spec, tensors), map[string][]float64{"blocks.0.scan_in": h[:], "blocks.0.scan_gate": h[:], "blocks.0.scan_step": h[:], "blocks.0.scan_out": out[:], "blocks.0.up": up[:]})
+
+	// Without a norm the factors remain, half of each for a nonlinearity; attention beside it adds.
+	spec.Scan.Norm, spec.Attention[0] = model.ScanUnnormed, model.Attention{Scan: 2, Beside: true}
+	delete(tensors, "blocks.0.scan_norm")
+	for _, kind := range []string{"q", "k", "v", "o"} {
+		tensors["blocks.0."+kind] = [][]float32{{1, 0}, {0, 1}}
+	}
+	for i := range out {
+		out[i] = 0.5 * 9 * 0.5 * 4 * y[i]
+	}
+	wantPowers(t, powersOf(t, spec, tensors), map[string][]float64{"blocks.0.scan_out": out[:], "blocks.0.q": h[:], "blocks.0.o": {0.3 * h[0], 0.3 * h[1]}})
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/transformer"
 )
@@ -47,8 +48,29 @@ type faultTarget struct {
 	outlierColumn int   // the column of that block's down with the largest inputs over ids
 }
 
+// middle returns the block nearest to the middle that has attention with keys of its own and a
+// feed-forward layer without experts, in which all faults can be made.
+func middle(s *model.Spec) (block int, ok bool) {
+	at := s.KeysOf(s.Blocks / 2)
+	for distance := range s.Blocks {
+		for _, b := range [2]int{at - distance, at + distance} {
+			if b < 0 || b >= s.Blocks {
+				continue
+			}
+			if a := s.AttentionOf(b); a.Attends() && a.Back == 0 && !s.HasExperts(b) {
+				return b, true
+			}
+		}
+	}
+	return 0, false
+}
+
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
-	t := &faultTarget{m: m, ids: ids, block: m.Spec.KeysOf(m.Spec.Blocks / 2)}
+	block, ok := middle(&m.Spec)
+	if !ok {
+		return nil, defect.Unsupported("a self-test", "a model of which no block has attention and a feed-forward layer without experts")
+	}
+	t := &faultTarget{m: m, ids: ids, block: block}
 	d, err := transformer.New(m)
 	if err != nil {
 		return nil, err

@@ -392,3 +392,26 @@ func TestCacheFaultPosition(t *testing.T) {
 		}
 	}
 }
+
+// Faults are made in the block nearest to the middle that has attention and a feed-forward layer;
+// a model without such a block is refused.
+func TestMiddle(t *testing.T) {
+	other := model.Attention{Conv: 3}
+	for _, c := range []struct {
+		attention []model.Attention
+		dense     []int
+		want      int
+		ok        bool
+	}{
+		{nil, []int{0, 1, 2, 3, 4}, 2, true},
+		{[]model.Attention{{}, other, other, {}, other}, []int{0, 1, 2, 3, 4}, 3, true},
+		{[]model.Attention{{}, other, other, other, other}, []int{0, 1, 2, 3, 4}, 0, true},
+		{nil, []int{4}, 4, true},
+		{[]model.Attention{{}, {}, {}, {}, other}, []int{4}, 0, false},
+	} {
+		s := model.Spec{Blocks: 5, Attention: c.attention, Experts: model.Experts{Count: 2, Dense: c.dense}}
+		if got, ok := middle(&s); got != c.want || ok != c.ok {
+			t.Errorf("%v, dense %v: block %d, %t; want %d, %t", c.attention, c.dense, got, ok, c.want, c.ok)
+		}
+	}
+}

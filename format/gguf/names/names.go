@@ -26,13 +26,14 @@ var (
 		{model.Shared(model.Down), "ffn_down_shexp"}, {model.RouterBias, "exp_probs_b"},
 		{model.DeltaIn, "attn_qkv"}, {model.DeltaGate, "attn_gate"}, {model.DeltaA, "ssm_alpha"}, {model.DeltaB, "ssm_beta"}, {model.DeltaConv, "ssm_conv1d"},
 		{model.DeltaDecay, "ssm_a"}, {model.DeltaDT, "ssm_dt"}, {model.DeltaNorm, "ssm_norm"}, {model.DeltaOut, "ssm_out"},
+		{model.ScanConv, "ssm_conv1d"}, {model.ScanDecay, "ssm_a"}, {model.ScanSkip, "ssm_d"}, {model.ScanDT, "ssm_dt"}, {model.ScanNorm, "ssm_norm"}, {model.ScanOut, "ssm_out"},
 		{model.LayerGate, "inp_gate"}, {model.LayerOut, "proj"}, {model.LayerPost, "post_norm"}, {model.OutScale, "layer_output_scale"},
 		{model.AltUpNorm, "altup_router_norm"}, {model.AltUpRouter, "altup_router"}, {model.AltUpPredict, "altup_predict_coef"},
 		{model.AltUpCorrect, "altup_correct_coef"}, {model.AltUpScale, "altup_correct_scale"},
 		{model.LaurelLeft, "laurel_l"}, {model.LaurelRight, "laurel_r"}, {model.LaurelNorm, "laurel_post_norm"},
 	}
 	// endings lists the kinds whose tensors do not end in ".weight".
-	endings = map[string]string{model.RouterBias: ".bias", model.DeltaDT: ".bias", model.DeltaDecay: ""}
+	endings = map[string]string{model.RouterBias: ".bias", model.DeltaDT: ".bias", model.DeltaDecay: "", model.ScanDT: ".bias", model.ScanDecay: "", model.ScanSkip: ""}
 )
 
 // RopeFreqs is the name of the tensor with the divisors of the rotary frequencies, (Dims/2).

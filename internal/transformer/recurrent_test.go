@@ -7,17 +7,26 @@ import (
 	"testing"
 
 	"thimble/convert"
+	"thimble/internal/model"
 	"thimble/internal/transformer"
 )
 
-// The state of the delta rule is that of the positions in the cache, also after positions were
-// discarded, a pass was stopped, or a position was overwritten.
-func TestDeltaState(t *testing.T) {
-	m, err := convert.Open(filepath.Join(fixtures, "architectures/qwen3_5"), convert.Options{})
-	if err != nil {
-		t.Fatal(err)
+// The state of the delta rule, and of a state space, is that of the positions in the cache, also
+// after positions were discarded, a pass was stopped, or a position was overwritten.
+func TestStates(t *testing.T) {
+	for _, dir := range []string{"architectures/qwen3_5", "families/granitemoehybrid", "families/falcon_h1"} {
+		t.Run(dir, func(t *testing.T) {
+			m, err := convert.Open(filepath.Join(fixtures, dir), convert.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			testStates(t, m)
+		})
 	}
-	defer m.Close()
+}
+
+func testStates(t *testing.T, m *model.Model) {
 	d, err := transformer.New(m)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,157 @@
+// Package recurrence has the arithmetic of layers that read the past from a state of fixed size
+// instead of keys and values: the gated delta rule and state spaces.
+//
+// A state moves on by one position at a time, each head by itself. A text that is fed at once and
+// one that is fed in parts therefore give the same bits, on any number of cores.
+package recurrence
+
+import (
+	"context"
+
+	"thimble/internal/kernel"
+	"thimble/internal/parallel"
+)
+
+// A Layer says how a state moves on. Of each position it needs a row of inputs, of which a
+// convolution reads the first channels at earlier positions, too.
+type Layer interface {
+	Inputs() int    // width of a row of inputs
+	Channels() int  // of the convolution
+	Heads() int     // which have equal parts of the state and of the outputs
+	HeadState() int // numbers in the state of a head
+	HeadWidth() int // of the outputs of a head
+
+	// Convolve computes what the heads read of position t, (Channels), from inputs, (positions,
+	// Inputs).
+	Convolve(dst, inputs []float32, t int)
+	// Update moves the state of head h on by one position. inputs is the row of the position,
+	// convolved what Convolve made of it. Unless out is nil, Update sets it to the outputs.
+	Update(state, convolved, inputs []float32, h int, out []float32)
+}
+
+// A State is that of a Layer after the first N positions.
+type State struct {
+	N int
+	S []float32 // (Heads, HeadState)
+}
+
+// An Advance moves a State on to the last of some positions.
+type Advance struct {
+	Layer  Layer
+	State  *State
+	Inputs []float32 // (positions, Layer.Inputs())
+
+	Out    []float32 // receives the outputs of the last positions, (N, Stride)
+	N      int
+	Stride int
+
+	convolved []float32 // (positions from State.N on, Channels)
+}
+
+// Start empties the state unless it is that of at most n positions, all of which are the same as
+// when it saw them. A state of more positions cannot go back, but Run computes it again.
+func (a *Advance) Start(n int) {
+	size := a.Layer.Heads() * a.Layer.HeadState()
+	if len(a.State.S) != size {
+		*a.State = State{S: make([]float32, size)}
+	}
+	if a.State.N > n || n == 0 {
+		a.State.N = 0
+	}
+	if a.State.N == 0 {
+		clear(a.State.S)
+	}
+}
+
+// Run moves the state on. If ctx is done before, it returns an error and drops the state.
+func (a *Advance) Run(ctx context.Context) error {
+	from, to, channels := a.State.N, len(a.Inputs)/a.Layer.Inputs(), a.Layer.Channels()
+	if size := (to - from) * channels; cap(a.convolved) < size {
+		a.convolved = make([]float32, size)
+	} else {
+		a.convolved = a.convolved[:size]
+	}
+	if to-from == 1 { // allocates nothing
+		a.convolve(from)
+		for h := range a.Layer.Heads() {
+			a.head(h, to)
+		}
+		a.State.N = to
+		return nil
+	}
+	const chunk = 16 // positions per task, so that short prompts stay on one core
+	err := parallel.Ranges(ctx, to-from, chunk, func(_, lo, hi int) error {
+		for t := lo; t < hi; t++ {
+			a.convolve(from + t)
+		}
+		return nil
+	})
+	if err == nil {
+		err = parallel.Ranges(ctx, a.Layer.Heads(), 1, func(_, lo, hi int) error {
+			for h := lo; h < hi; h++ {
+				a.head(h, to)
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		*a.State = State{}
+		return err
+	}
+	a.State.N = to
+	return nil
+}
+
+// convolve computes what the heads read of position t.
+func (a *Advance) convolve(t int) {
+	channels := a.Layer.Channels()
+	a.Layer.Convolve(a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs, t)
+}
+
+// head moves the state of head h on to the position before to.
+func (a *Advance) head(h, to int) {
+	width, channels, outs, size := a.Layer.Inputs(), a.Layer.Channels(), a.Layer.HeadWidth(), a.Layer.HeadState()
+	state := a.State.S[h*size:][:size]
+	for t := a.State.N; t < to; t++ {
+		var out []float32
+		if r := t - (to - a.N); r >= 0 {
+			out = a.Out[r*a.Stride+h*outs:][:outs]
+		}
+		a.Layer.Update(state, a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs[t*width:][:width], h, out)
+	}
+}
+
+// softplus returns log(1 + exp(x)). Like torch it returns x where that is larger than 20.
+func softplus(x float64) float64 {
+	if x > 20 {
+		return x
+	}
+	return kernel.Log64(1 + kernel.Exp64(x))
+}
+
+// widened returns x in float64.
+func widened(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
+// rates returns exp(x) of each number.
+func rates(x []float32) []float64 {
+	y := widened(x)
+	for i, v := range y {
+		y[i] = kernel.Exp64(v)
+	}
+	return y
+}
+
+// ones returns n ones: kernel.SiLUMul by them is SiLU.
+func ones(n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = 1
+	}
+	return x
+}
