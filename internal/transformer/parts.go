@@ -39,8 +39,8 @@ type part struct {
 }
 
 // inParts reports whether a model can run some positions at a time. With experts it cannot,
-// because each sees positions of all texts, and neither with convolutions, the delta rule, state spaces,
-// blocks of different sizes, or inputs of each layer.
+// because each sees positions of all texts, and neither with convolutions, the delta rule, state
+// spaces, blocks of different sizes, or inputs of each layer.
 func inParts(s *model.Spec) bool {
 	return s.Experts.Count == 0 && !s.Varies() && s.Layer.Width == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return !a.Attends() || a.Scan > 0 })
 }
