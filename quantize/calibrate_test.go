@@ -289,7 +289,7 @@ func TestCalibratedStreams(t *testing.T) {
 func TestCalibratedStateSpaces(t *testing.T) {
 	skipQuality(t)
 	t.Parallel()
-	for _, name := range []string{"granitemoehybrid", "granitemoehybrid-moe", "falcon_h1", "falcon_h1-normed"} {
+	for _, name := range []string{"granitemoehybrid", "granitemoehybrid-moe", "falcon_h1", "falcon_h1-normed", "nemotron_h"} {
 		dir := filepath.Join("..", "fixtures", "families", name)
 		recipe, texts := Recipe{Scheme: "int4/g32", Embedding: "int8/g32"}, textsOf(t, openFixture(t, dir), "calibration.txt", 8192, 60)
 		plain, calibrated := float64(measure(t, dir, recipe, nil).Metrics.KLMean), float64(measure(t, dir, recipe, texts).Metrics.KLMean)

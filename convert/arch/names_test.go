@@ -36,7 +36,11 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		of := s.Attention
 		s.Blocks, s.Attention, s.FFNs, s.Experts.Dense = 12, nil, nil, nil
+		for b := 0; len(of) > 0 && b < s.Blocks; b++ {
+			s.Attention = append(s.Attention, of[b%len(of)])
+		}
 		modelType := c.String("model_type")
 		if most := specs[modelType]; len(s.Slots()) > len(most.Slots()) {
 			specs[modelType] = s

@@ -11,7 +11,7 @@ import (
 // needs lists types of transformers by what they compute that Thimble does not, so that a
 // refusal can name it.
 var needs = map[string]string{
-	"state space layers (Mamba)": "mamba mamba2 falcon_mamba jamba zamba zamba2 nemotron_h zaya",
+	"state space layers (Mamba)": "mamba mamba2 falcon_mamba jamba zamba zamba2 zaya",
 	"recurrent layers":           "rwkv xlstm recurrent_gemma",
 	"linear attention that differs from Qwen3.5's gated delta rule": "qwen4_exp qwen4_exp_text minimax kimi_linear olmo_hybrid bailing_hybrid",
 	"multi-head latent attention":                                   "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 minicpm3 longcat_flash glm4_moe_lite glm_moe_dsa youtu axk1 axk2 sarvam_mla",

@@ -14,6 +14,7 @@ func init() {
 	register("granitemoehybrid", Architecture{graniteHybridSpec, graniteHybridNames})
 	register("falcon_h1", Architecture{falconH1Spec, falconH1Names})
 	register("bamba", Architecture{bambaSpec, falconH1Names})
+	register("nemotron_h", Architecture{nemotronHSpec, nemotronHNames})
 }
 
 // stateSpace reads the sizes of state space layers (Mamba2, arXiv 2405.21060), whose outputs are
@@ -193,24 +194,26 @@ func bambaSpec(c *config.Config) model.Spec {
 	return s
 }
 
-// scanNames names the tensors of state space layers.
-var scanNames = map[string]string{
-	"blocks.*." + model.ScanConv:                    "model.layers.*.mamba.conv1d.weight",
-	"blocks.*." + model.ScanConv + model.BiasSuffix: "model.layers.*.mamba.conv1d.bias",
-	"blocks.*." + model.ScanDecay:                   "model.layers.*.mamba.A_log",
-	"blocks.*." + model.ScanSkip:                    "model.layers.*.mamba.D",
-	"blocks.*." + model.ScanDT:                      "model.layers.*.mamba.dt_bias",
-	"blocks.*." + model.ScanNorm:                    "model.layers.*.mamba.norm.weight",
-	"blocks.*." + model.ScanOut:                     "model.layers.*.mamba.out_proj.weight",
+// scanNames names the tensors of state space layers below a module of each block.
+func scanNames(module string) map[string]string {
+	return map[string]string{
+		"blocks.*." + model.ScanConv:                    module + "conv1d.weight",
+		"blocks.*." + model.ScanConv + model.BiasSuffix: module + "conv1d.bias",
+		"blocks.*." + model.ScanDecay:                   module + "A_log",
+		"blocks.*." + model.ScanSkip:                    module + "D",
+		"blocks.*." + model.ScanDT:                      module + "dt_bias",
+		"blocks.*." + model.ScanNorm:                    module + "norm.weight",
+		"blocks.*." + model.ScanOut:                     module + "out_proj.weight",
+	}
 }
 
 var (
 	scanParts = names.InOrder(model.ScanGate, model.ScanIn, model.ScanStep)
 
-	graniteHybridNames = graniteMoeSharedNames.With(scanNames).With(map[string]string{"blocks.*.down": "model.layers.*.shared_mlp.output_linear.weight"}).
+	graniteHybridNames = graniteMoeSharedNames.With(scanNames("model.layers.*.mamba.")).With(map[string]string{"blocks.*.down": "model.layers.*.shared_mlp.output_linear.weight"}).
 				Sharing("model.layers.*.shared_mlp.input_linear.", names.InOrder(model.Gate, model.Up)).
 				Sharing("model.layers.*.mamba.in_proj.", scanParts)
-	falconH1Names = llamaNames.With(scanNames).With(map[string]string{
+	falconH1Names = llamaNames.With(scanNames("model.layers.*.mamba.")).With(map[string]string{
 		"blocks.*.ffn_norm":  "model.layers.*.pre_ff_layernorm.weight",
 		"blocks.*.gate":      "model.layers.*.feed_forward.gate_proj.weight",
 		"blocks.*.up":        "model.layers.*.feed_forward.up_proj.weight",

@@ -79,7 +79,7 @@ func missing(s *model.Spec) []*model.Feature {
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		a := &t.Attention[i]
-		a.Chunk, a.Conv, a.Delta, a.Scan, a.HeadDim, a.KVHeads, a.Back, a.KeyValues, a.Beside = 0, 0, 0, 0, 0, 0, 0, false, false
+		a.Chunk, a.Conv, a.Delta, a.Scan, a.HeadDim, a.KVHeads, a.Back, a.KeyValues, a.Beside, a.Alone, a.Absent = 0, 0, 0, 0, 0, 0, 0, false, false, false, false
 	}
 	return model.Differences(s, &t)
 }

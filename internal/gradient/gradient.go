@@ -75,6 +75,8 @@ var unsupported = []struct {
 	{"delta", inSomeBlock(func(a model.Attention) bool { return a.Delta > 0 })},
 	{"scan", inSomeBlock(func(a model.Attention) bool { return a.Scan > 0 })},
 	{"scales.o", func(s *model.Spec) bool { return s.Scales != (model.Scales{}) }},
+	{"alone", inSomeBlock(func(a model.Attention) bool { return a.Alone })},
+	{"absent", inSomeBlock(func(a model.Attention) bool { return a.Absent })},
 	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
 	{"altup.streams", func(s *model.Spec) bool { return s.AltUp.Streams > 0 }},
 	{"laurel", func(s *model.Spec) bool { return s.Laurel > 0 }},

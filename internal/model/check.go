@@ -164,6 +164,12 @@ func (s *Spec) checkAttention() error {
 		if a.Conv > 0 && (s.Parallel || s.PostNorm) {
 			return defect.Unsupported("conv", "the combination with parallel or postnorm")
 		}
+		if (a.Alone || a.Absent) && (s.Parallel || s.PostNorm || s.NoPreNorm || s.OutScale || s.Laurel > 0 || s.AltUp.Streams > 0 || s.Layer.Width > 0 || s.Experts.Count > 0) {
+			return defect.Unsupported("alone", "a block with one layer, in combination with experts, several streams or other norms,")
+		}
+		if a.Absent && a != (Attention{Absent: true, Rope: a.Rope}) {
+			return fmt.Errorf("block %d has only a feed-forward layer, but a description of its attention", b)
+		}
 		if a.Rope < NoRope || a.Rope > len(s.Ropes) {
 			return fmt.Errorf("block %d uses rope %d, want -1 to %d", b, a.Rope, len(s.Ropes))
 		}

@@ -51,9 +51,11 @@ func (d Delta) Values() int { return d.ValueHeads * d.ValueDim }
 // and DeltaA and DeltaB.
 func (d Delta) Inputs() int { return d.Mixed() + 2*d.ValueHeads }
 
-// Attends reports whether the block has attention, rather than a convolution, the delta rule or
-// only a state space.
-func (a Attention) Attends() bool { return a.Conv == 0 && a.Delta == 0 && (a.Scan == 0 || a.Beside) }
+// Attends reports whether the block has attention, rather than a convolution, the delta rule, only
+// a state space or only a feed-forward layer.
+func (a Attention) Attends() bool {
+	return a.Conv == 0 && a.Delta == 0 && (a.Scan == 0 || a.Beside) && !a.Absent
+}
 
 // deltaSlots calls vector and linear for the tensors of a block with the delta rule.
 func (s *Spec) deltaSlots(length int, vector func(kind string, n int), linear func(kind string, rows, cols int)) {

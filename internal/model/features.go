@@ -73,6 +73,12 @@ var ownFeatures = []Feature{
 	{"attngate", []string{AttnGated}, flag(func(s *Spec) bool { return s.AttnGate }), func(s *Spec) string {
 		return noteIf(s.AttnGate, "gates of the outputs of attention")
 	}},
+	{"alone", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.FormatBool(a.Alone) }), func(s *Spec) string {
+		return blocksWith(s, "no feed-forward layer", func(a Attention) bool { return a.Alone })
+	}},
+	{"absent", everywhere, attention(func(_ *Spec, a Attention) string { return strconv.FormatBool(a.Absent) }), func(s *Spec) string {
+		return blocksWith(s, "only a feed-forward layer", func(a Attention) bool { return a.Absent })
+	}},
 	{"parallel", []string{FFNNorm}, flag(func(s *Spec) bool { return s.Parallel }), func(s *Spec) string {
 		return noteIf(s.Parallel, "attention and feed-forward in parallel")
 	}},
@@ -345,6 +351,17 @@ func blockRange(s *Spec, property string, of func(a Attention) int) string {
 		value = fmt.Sprintf("%d to %d", least, most)
 	}
 	return fmt.Sprintf("%s of %s (%d of %d blocks)", property, value, n, s.Blocks)
+}
+
+// blocksWith describes a property that some blocks have.
+func blocksWith(s *Spec, property string, has func(a Attention) bool) string {
+	n := 0
+	for _, a := range s.Attention {
+		if has(a) {
+			n++
+		}
+	}
+	return noteIf(n > 0, fmt.Sprintf("%s in %d of %d blocks", property, n, s.Blocks))
 }
 
 func windows(s *Spec) string {

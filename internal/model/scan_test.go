@@ -17,6 +17,12 @@ func TestCheckScan(t *testing.T) {
 		{func(s *Spec) { s.Attention[0].Conv = 3 }, "block 0 has a state space and a convolution or the delta rule"},
 		{func(s *Spec) { s.Attention[1].Beside = true }, "block 1 has attention beside a state space, but no state space"},
 		{func(s *Spec) { s.Attention[1] = Attention{Scan: 4, Beside: true} }, "beside: attention beside some of the state spaces is not supported"},
+		{func(s *Spec) {
+			s.Attention = []Attention{{Scan: 4, Rope: NoRope, Alone: true}, {Rope: NoRope, Absent: true}}
+		}, ""},
+		{func(s *Spec) { s.Attention[1] = Attention{Absent: true, Window: 3} }, "block 1 has only a feed-forward layer, but a description of its attention"},
+		{func(s *Spec) { s.Attention[0].Absent = true }, "block 0 has only a feed-forward layer, but a description of its attention"},
+		{func(s *Spec) { s.Attention[0].Alone, s.NoPreNorm = true, true }, "alone: a block with one layer, in combination with"},
 		{func(s *Spec) { s.Attention[0].KVHeads = 1 }, "block 0 has no attention, but a description of its heads"},
 		{func(s *Spec) { s.Parallel = true }, "scan: the combination with parallel or postnorm is not supported"},
 		{func(s *Spec) { s.Scan.Groups = 3 }, "4 heads of the state space are not divisible by 3 groups"},

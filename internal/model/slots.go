@@ -192,10 +192,11 @@ func (s Spec) blockSlots(slots []Slot, b int) []Slot {
 		slots = append(slots, Slot{Name(b, kind), rows, cols, Vector})
 	}
 	s.altUpSlots(b, vector, matrix, linear)
-	if !s.NoPreNorm {
+	a := s.AttentionOf(b)
+	if !s.NoPreNorm && !a.Absent {
 		norm(AttnNorm)
 	}
-	s.mixerSlots(s.AttentionOf(b), vector, linear)
+	s.mixerSlots(a, vector, linear)
 	if s.PostNorm {
 		norm(AttnPost)
 	}
@@ -204,14 +205,14 @@ func (s Spec) blockSlots(slots []Slot, b int) []Slot {
 		linear(LaurelRight, s.Hidden, s.Laurel)
 		norm(LaurelNorm)
 	}
-	if s.HasFFNNorm() {
+	if s.HasFFNNorm() && !a.Alone {
 		norm(FFNNorm)
 	}
 	if s.HasExperts(b) {
 		s.expertSlots(func(kind string, rows, cols int, role Role) {
 			slots = append(slots, Slot{Name(b, kind), rows, cols, role})
 		})
-	} else {
+	} else if !a.Alone {
 		s.ffnSlots(vector, linear)
 	}
 	if s.PostNorm {

@@ -137,6 +137,10 @@ type Attention struct {
 	// the same input, and their outputs are added (Falcon-H1, arXiv 2507.22448).
 	Scan   int  `cbor:"scan,omitempty" json:"scan,omitempty"`
 	Beside bool `cbor:"beside,omitempty" json:"beside,omitempty"`
+	// Alone means that the block has no feed-forward layer, and Absent that it has nothing else
+	// (Nemotron-H, arXiv 2504.03624).
+	Alone  bool `cbor:"alone,omitempty" json:"alone,omitempty"`
+	Absent bool `cbor:"absent,omitempty" json:"absent,omitempty"`
 	// HeadDim and KVHeads, if not 0, are those of the block instead of Spec's.
 	HeadDim int `cbor:"headdim,omitempty" json:"headdim,omitempty"`
 	KVHeads int `cbor:"kvheads,omitempty" json:"kvheads,omitempty"`

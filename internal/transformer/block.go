@@ -49,7 +49,8 @@ func blockOf(m *model.Model, b int) block {
 	name := func(kind string) string { return model.Name(b, kind) }
 	lin := func(kind string) linear { return linearOf(m, b, kind) }
 	var w block
-	switch a := s.AttentionOf(b); {
+	a := s.AttentionOf(b)
+	switch {
 	case a.Conv > 0:
 		w.conv = convolutionOf(m, b)
 	case a.Delta > 0:
@@ -57,24 +58,26 @@ func blockOf(m *model.Model, b int) block {
 	case a.Scan > 0:
 		w.scan = stateSpaceOf(m, b)
 	}
-	if s.AttentionOf(b).Attends() {
+	if a.Attends() {
 		w.takeAttention(m, b)
 	}
 	if s.HasExperts(b) {
 		w.experts = mixtureOf(m, b)
-	} else {
+	} else if !a.Alone {
 		w.up, w.down = lin(model.Up), lin(model.Down)
 	}
-	if !s.NoPreNorm {
+	if !s.NoPreNorm && !a.Absent {
 		w.attnNorm = normOf(m, name(model.AttnNorm))
 	}
 	if s.PostNorm {
 		w.attnPost, w.ffnPost = normOf(m, name(model.AttnPost)), normOf(m, name(model.FFNPost))
 	}
-	if s.HasFFNNorm() {
+	if s.HasFFNNorm() && !a.Alone {
 		w.ffnNorm = normOf(m, name(model.FFNNorm))
 	}
-	w.activation = activationOf(m, b)
+	if !a.Alone {
+		w.activation = activationOf(m, b)
+	}
 	if s.Layer.Width > 0 {
 		w.layer = layerInput{lin(model.LayerIn), lin(model.LayerGate), lin(model.LayerOut), normOf(m, name(model.LayerPost))}
 	}
@@ -87,7 +90,7 @@ func blockOf(m *model.Model, b int) block {
 	if s.OutScale {
 		w.outScale = vector(m, name(model.OutScale))[0]
 	}
-	if !s.Ungated && w.experts == nil {
+	if !s.Ungated && w.up.w != nil {
 		w.gate = lin(model.Gate)
 	}
 	return w

@@ -10,7 +10,7 @@ import (
 
 // Footprint has all the rows of a pass, and at least what is kept before each group.
 func TestFootprint(t *testing.T) {
-	for _, dir := range []string{"llama-tied", "phi", "gemma3", "qwen3", "families/gemma3n"} {
+	for _, dir := range []string{"llama-tied", "phi", "gemma3", "qwen3", "families/gemma3n", "families/lfm2", "families/qwen3_5-even", "families/granitemoehybrid", "families/falcon_h1"} {
 		m, err := convert.Open(filepath.Join("../../fixtures", dir), convert.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -29,6 +29,16 @@ func TestFootprint(t *testing.T) {
 		}
 		if a := p.altUp; a != nil {
 			all = append(slices.Concat(all, a.streams, a.outs), a.predicted, a.route, a.predicts, a.corrects)
+		}
+		all = append(all, p.conv, p.convolved, p.attnGate)
+		if d := p.delta; d != nil {
+			all = append(all, d.in, d.gate, d.a, d.b, d.mixed)
+		}
+		if c := p.scan; c != nil {
+			all = append(all, c.in, c.gate, c.step, c.mixed)
+			if &c.out.data[0] != &p.y.data[0] {
+				all = append(all, c.out)
+			}
 		}
 		for _, x := range all {
 			running -= 4 * int64(x.stride)

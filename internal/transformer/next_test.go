@@ -15,6 +15,9 @@ func TestNext(t *testing.T) {
 		{"llama-tied", "int5/g32/asym", "int8", "int8"},
 		{"gemma3", "int8/g32", "int8", ""},
 		{"phi", "int4/g32", "", "k8v4"},
+		{"families/falcon_h1", "bf16", "", ""},
+		{"families/granitemoehybrid", "int8/g32", "int8", "k8v4"},
+		{"families/falcon_h1-normed", "int4/g32", "int8", "int8"},
 	} {
 		m := integers(t, c.dir, c.scheme)
 		d, err := transformer.NewWith(m, arithmetic(t, c.activations, c.kv))

@@ -87,9 +87,8 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 	addNorm := func(kind, reads string, run func(p *pass, w *block) error) {
 		add(kind, nil, list(reads), list(kind), func(p *pass, _ context.Context, step int) error { return run(p, p.block(step)) })
 	}
-	gateUp := list(model.Gate, model.Up)
-	if s.Ungated {
-		gateUp = list(model.Up)
+	if a := s.AttentionOf(b); a.Alone || a.Absent {
+		return singleOperations(s, b)
 	}
 	if s.AltUp.Streams > 0 {
 		all = append(all, predictOperations(s)...)
@@ -105,22 +104,8 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 			return p.normalizeStream(p.h2, p.block(step).ffnNorm)
 		})
 	}
-	added := model.O
-	if s.AttentionOf(b).Conv > 0 {
-		all = append(all, convOperations(attnInput)...)
-		added = model.ConvOut
-	} else if s.AttentionOf(b).Delta > 0 {
-		all = append(all, deltaOperations(attnInput)...)
-		added = model.DeltaOut
-	} else if s.AttentionOf(b).Attends() {
-		all = append(all, attentionOperations(s, b, attnInput)...)
-	}
-	if a := s.AttentionOf(b); a.Scan > 0 {
-		all = append(all, scanOperations(attnInput, a.Beside)...)
-		if added = model.ScanOut; a.Beside {
-			added = model.ScanSum
-		}
-	}
+	mixer, added := mixerOperations(s, b, attnInput)
+	all = append(all, mixer...)
 	if s.PostNorm {
 		added = model.AttnPost
 		addNorm(added, model.O, func(p *pass, w *block) error { return p.normalizeLayer(w.attnPost) })
@@ -142,9 +127,7 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		all = append(all, expertOperations(s, ffnInput)...)
 		layer = model.Mixed
 	} else {
-		add(opGateUp, gateUp, list(ffnInput), gateUp, (*pass).projectGateUp)
-		add(model.Activated, nil, gateUp, list(model.Activated), (*pass).activate)
-		add(model.Down, list(model.Down), list(model.Activated), list(model.Down), (*pass).projectDown)
+		all = append(all, ffnOperations(s, ffnInput)...)
 	}
 	added = layer
 	if s.PostNorm {
@@ -152,6 +135,52 @@ func operationsOfBlock(s *model.Spec, b int) (all []operation) {
 		addNorm(added, layer, func(p *pass, w *block) error { return p.normalizeLayer(w.ffnPost) })
 	}
 	return append(all, endOperations(s, stream, added)...)
+}
+
+// singleOperations returns the operations of a block that has only one layer.
+func singleOperations(s *model.Spec, b int) []operation {
+	kind, of := model.AttnNorm, func(w *block) norm { return w.attnNorm }
+	if s.AttentionOf(b).Absent {
+		kind, of = model.FFNNorm, func(w *block) norm { return w.ffnNorm }
+	}
+	all := []operation{{Operation{kind, nil, list(model.FFNResidual), list(kind)}, func(p *pass, _ context.Context, step int) error {
+		return p.normalizeStream(p.h, of(p.block(step)))
+	}}}
+	layer, added := ffnOperations(s, kind), model.Down
+	if kind == model.AttnNorm {
+		layer, added = mixerOperations(s, b, kind)
+	}
+	return slices.Concat(all, layer, endOperations(s, model.FFNResidual, added))
+}
+
+// mixerOperations returns the operations of a block's attention, or of what it has instead or
+// beside it, and what the block then adds to the stream.
+func mixerOperations(s *model.Spec, b int, input string) (all []operation, added string) {
+	a := s.AttentionOf(b)
+	switch {
+	case a.Conv > 0:
+		return convOperations(input), model.ConvOut
+	case a.Delta > 0:
+		return deltaOperations(input), model.DeltaOut
+	case a.Scan > 0 && a.Beside:
+		return append(attentionOperations(s, b, input), scanOperations(input, true)...), model.ScanSum
+	case a.Scan > 0:
+		return scanOperations(input, false), model.ScanOut
+	}
+	return attentionOperations(s, b, input), model.O
+}
+
+// ffnOperations returns the operations of a feed-forward layer without experts.
+func ffnOperations(s *model.Spec, input string) []operation {
+	gateUp := list(model.Gate, model.Up)
+	if s.Ungated {
+		gateUp = list(model.Up)
+	}
+	return []operation{
+		{Operation{opGateUp, gateUp, list(input), gateUp}, (*pass).projectGateUp},
+		{Operation{model.Activated, nil, gateUp, list(model.Activated)}, (*pass).activate},
+		{Operation{model.Down, list(model.Down), list(model.Activated), list(model.Down)}, (*pass).projectDown},
+	}
 }
 
 // endOperations returns the operations that add the output of the feed-forward layer, called

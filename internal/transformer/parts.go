@@ -39,8 +39,8 @@ type part struct {
 }
 
 // inParts reports whether a model can run some positions at a time. With experts it cannot,
-// because each sees positions of all texts, and neither with convolutions, the delta rule, state spaces,
-// blocks of different sizes, or inputs of each layer.
+// because each sees positions of all texts, and neither with convolutions, the delta rule, state
+// spaces, blocks of different sizes, or inputs of each layer.
 func inParts(s *model.Spec) bool {
 	return s.Experts.Count == 0 && !s.Varies() && s.Layer.Width == 0 && !slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return !a.Attends() || a.Scan > 0 })
 }
@@ -125,6 +125,21 @@ func Footprint(s *model.Spec) (running, keeping int64) {
 	}
 	if s.Laurel > 0 {
 		running += padded(s.Laurel)
+	}
+	if s.AttnGate {
+		running += heads
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
+		running += padded(3*s.Hidden) + hidden
+	}
+	if d := s.Delta; d.ValueHeads > 0 {
+		running += padded(d.Mixed()) + 2*padded(d.Values()) + 2*padded(d.ValueHeads)
+	}
+	if c := s.Scan; c.Heads > 0 {
+		running += padded(c.Mixed()) + 2*padded(c.Values()) + padded(c.Heads)
+	}
+	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Beside }) {
+		running += hidden
 	}
 	return running, hidden + max(hidden+heads, ffn)
 }

@@ -14,7 +14,7 @@ import (
 // The state of the delta rule, and of a state space, is that of the positions in the cache, also
 // after positions were discarded, a pass was stopped, or a position was overwritten.
 func TestStates(t *testing.T) {
-	for _, dir := range []string{"architectures/qwen3_5", "families/granitemoehybrid", "families/falcon_h1"} {
+	for _, dir := range []string{"architectures/qwen3_5", "families/granitemoehybrid", "families/falcon_h1", "families/nemotron_h"} {
 		t.Run(dir, func(t *testing.T) {
 			m, err := convert.Open(filepath.Join(fixtures, dir), convert.Options{})
 			if err != nil {

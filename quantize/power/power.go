@@ -116,6 +116,9 @@ func (p *powers) step(b int) error {
 	s := &p.m.Spec
 	name := func(kind string) string { return model.Name(b, kind) }
 
+	if s.AttentionOf(b).Absent {
+		return p.feedForward(p.input(name(model.FFNNorm)), name(model.Gate), name(model.Up), name(model.Down), name(model.FFNPost), 1)
+	}
 	h := p.input(name(model.AttnNorm))
 	ffn := h // the input of the feed-forward layer, if the two are parallel
 	if s.TwoNorms {
@@ -132,7 +135,7 @@ func (p *powers) step(b int) error {
 	if err == nil && s.AttentionOf(b).Scan > 0 {
 		err = p.stateSpace(b, h)
 	}
-	if err != nil {
+	if err != nil || s.AttentionOf(b).Alone {
 		return err
 	}
 

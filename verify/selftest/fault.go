@@ -57,7 +57,7 @@ func middle(s *model.Spec) (block int, ok bool) {
 			if b < 0 || b >= s.Blocks {
 				continue
 			}
-			if a := s.AttentionOf(b); a.Attends() && a.Back == 0 && !s.HasExperts(b) {
+			if a := s.AttentionOf(b); a.Attends() && a.Back == 0 && !a.Alone && !s.HasExperts(b) {
 				return b, true
 			}
 		}

@@ -406,6 +406,7 @@ func TestMiddle(t *testing.T) {
 		{nil, []int{0, 1, 2, 3, 4}, 2, true},
 		{[]model.Attention{{}, other, other, {}, other}, []int{0, 1, 2, 3, 4}, 3, true},
 		{[]model.Attention{{}, other, other, other, other}, []int{0, 1, 2, 3, 4}, 0, true},
+		{[]model.Attention{{}, other, {Alone: true}, {Absent: true}, other}, []int{0, 1, 2, 3, 4}, 0, true},
 		{nil, []int{4}, 4, true},
 		{[]model.Attention{{}, {}, {}, {}, other}, []int{4}, 0, false},
 	} {

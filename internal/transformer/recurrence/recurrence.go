@@ -46,6 +46,8 @@ type Advance struct {
 	Stride int
 
 	convolved []float32 // (positions from State.N on, Channels)
+	to        int       // positions after Run
+	headTask  func(worker, h int) error
 }
 
 // Start empties the state unless it is that of at most n positions, all of which are the same as
@@ -66,40 +68,49 @@ func (a *Advance) Start(n int) {
 // Run moves the state on. If ctx is done before, it returns an error and drops the state.
 func (a *Advance) Run(ctx context.Context) error {
 	from, to, channels := a.State.N, len(a.Inputs)/a.Layer.Inputs(), a.Layer.Channels()
+	if a.to = to; a.headTask == nil { // bound once, so that single positions allocate nothing
+		a.headTask = func(_, h int) error { a.head(h); return nil }
+	}
 	if size := (to - from) * channels; cap(a.convolved) < size {
 		a.convolved = make([]float32, size)
 	} else {
 		a.convolved = a.convolved[:size]
 	}
-	if to-from == 1 { // allocates nothing
-		a.convolve(from)
-		for h := range a.Layer.Heads() {
-			a.head(h, to)
-		}
-		a.State.N = to
-		return nil
-	}
-	const chunk = 16 // positions per task, so that short prompts stay on one core
-	err := parallel.Ranges(ctx, to-from, chunk, func(_, lo, hi int) error {
-		for t := lo; t < hi; t++ {
-			a.convolve(from + t)
-		}
-		return nil
-	})
-	if err == nil {
-		err = parallel.Ranges(ctx, a.Layer.Heads(), 1, func(_, lo, hi int) error {
-			for h := lo; h < hi; h++ {
-				a.head(h, to)
-			}
-			return nil
-		})
-	}
-	if err != nil {
+	if err := a.run(ctx, from, to); err != nil {
 		*a.State = State{}
 		return err
 	}
 	a.State.N = to
 	return nil
+}
+
+// run computes what the heads read of the positions [from, to), and moves all heads on.
+func (a *Advance) run(ctx context.Context, from, to int) error {
+	const (
+		chunk = 16      // positions per task, so that short prompts stay on one core
+		small = 1 << 15 // numbers of a state that one core moves on faster than several
+	)
+	single := to-from == 1
+	if single {
+		a.convolve(from)
+	} else {
+		err := parallel.Ranges(ctx, to-from, chunk, func(_, lo, hi int) error {
+			for t := lo; t < hi; t++ {
+				a.convolve(from + t)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if single && len(a.State.S) <= small {
+		for h := range a.Layer.Heads() {
+			a.head(h)
+		}
+		return nil
+	}
+	return parallel.Do(ctx, a.Layer.Heads(), a.headTask)
 }
 
 // convolve computes what the heads read of position t.
@@ -108,13 +119,13 @@ func (a *Advance) convolve(t int) {
 	a.Layer.Convolve(a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs, t)
 }
 
-// head moves the state of head h on to the position before to.
-func (a *Advance) head(h, to int) {
+// head moves the state of head h on.
+func (a *Advance) head(h int) {
 	width, channels, outs, size := a.Layer.Inputs(), a.Layer.Channels(), a.Layer.HeadWidth(), a.Layer.HeadState()
 	state := a.State.S[h*size:][:size]
-	for t := a.State.N; t < to; t++ {
+	for t := a.State.N; t < a.to; t++ {
 		var out []float32
-		if r := t - (to - a.N); r >= 0 {
+		if r := t - (a.to - a.N); r >= 0 {
 			out = a.Out[r*a.Stride+h*outs:][:outs]
 		}
 		a.Layer.Update(state, a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs[t*width:][:width], h, out)

@@ -62,7 +62,7 @@ func (w *Scan) Update(s, xbc, inputs []float32, h int, out []float32) {
 	step := min(max(softplus(float64(inputs[w.Mixed()+h])+w.dt[h]), w.least), w.most)
 	decay, rate := float32(kernel.Exp64(-w.decay[h]*step)), float32(step)
 	for j, v := range x {
-		row, add := s[j*n:][:n], v*rate
+		row, add := s[j*n:][:len(b)], v*rate
 		for i, y := range b {
 			row[i] = float32(row[i]*decay) + float32(y*add)
 		}
