@@ -23,6 +23,12 @@ type Experts struct {
 	// (DeepSeek-V3, arXiv 2412.19437, section 2.1.2). An expert's weight is its score.
 	Sigmoid bool `cbor:"sigmoid,omitempty" json:"sigmoid,omitempty"`
 	Selects bool `cbor:"selects,omitempty" json:"selects,omitempty"`
+	// Groups, if not 0, divides the experts into so many groups of equal size. Only experts of
+	// UsedGroups of them compute: those in which the GroupBest largest scores, with the bias, have
+	// the largest sum (DeepSeek-V2, arXiv 2405.04434, section 2.1.3; DeepSeek-V3, section 2.1.2).
+	Groups     int `cbor:"groups,omitempty" json:"groups,omitempty"`
+	UsedGroups int `cbor:"usedgroups,omitempty" json:"usedgroups,omitempty"`
+	GroupBest  int `cbor:"groupbest,omitempty" json:"groupbest,omitempty"`
 	// Normalized divides the weights of these experts by their sum. Scale multiplies them;
 	// 0 means 1.
 	Normalized bool    `cbor:"normalized,omitempty" json:"normalized,omitempty"`
@@ -100,7 +106,7 @@ func (s *Spec) HasFFN() bool { return s.Experts.Count == 0 || len(s.Experts.Dens
 func (s *Spec) checkExperts() error {
 	e := &s.Experts
 	if e.Count == 0 {
-		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Scale != 0 {
+		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Groups != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Scale != 0 {
 			return fmt.Errorf("there are no experts, but a description of them")
 		}
 		return nil
@@ -110,6 +116,8 @@ func (s *Spec) checkExperts() error {
 		return fmt.Errorf("%d experts, want 1 to %d", e.Count, MaxExperts)
 	case e.Used < 1 || e.Used > e.Count:
 		return fmt.Errorf("%d of %d experts compute, want at least one and at most all", e.Used, e.Count)
+	case e.checkGroups() != nil:
+		return e.checkGroups()
 	case e.FFN < 1 || e.FFN > MaxWidth || e.Shared < 0 || e.Shared > MaxWidth:
 		return fmt.Errorf("widths inside experts are %d and %d, want up to %d", e.FFN, e.Shared, MaxWidth)
 	case e.SharedGate && e.Shared == 0:
@@ -127,6 +135,21 @@ func (s *Spec) checkExperts() error {
 		if b < 0 || b >= s.Blocks || i > 0 && b == e.Dense[i-1] {
 			return fmt.Errorf("block %d is listed as one without experts, want each of %d at most once", b, s.Blocks)
 		}
+	}
+	return nil
+}
+
+// checkGroups returns an error for groups of experts that are inconsistent.
+func (e *Experts) checkGroups() error {
+	switch {
+	case e.Groups == 0 && e.UsedGroups == 0 && e.GroupBest == 0:
+		return nil
+	case e.Groups < 1 || e.Count%e.Groups != 0:
+		return fmt.Errorf("%d experts are not divisible by %d groups", e.Count, e.Groups)
+	case e.UsedGroups < 1 || e.UsedGroups > e.Groups || e.Used > e.UsedGroups*(e.Count/e.Groups):
+		return fmt.Errorf("%d experts compute, of %d of %d groups of %d", e.Used, e.UsedGroups, e.Groups, e.Count/e.Groups)
+	case e.GroupBest < 1 || e.GroupBest > e.Count/e.Groups:
+		return fmt.Errorf("groups of %d experts are compared by their %d best", e.Count/e.Groups, e.GroupBest)
 	}
 	return nil
 }
@@ -165,6 +188,12 @@ var expertFeatures = []Feature{
 	{"experts.ffn", nil, count(func(s *Spec) int { return s.Experts.FFN }), nil},
 	{"experts.sigmoid", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Sigmoid }), nil},
 	{"experts.selects", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Selects }), nil},
+	{"experts.groups", []string{Routing}, count(func(s *Spec) int { return s.Experts.Groups }), func(s *Spec) string {
+		e := &s.Experts
+		return noteIf(e.Groups > 0, fmt.Sprintf("experts of %d of %d groups", e.UsedGroups, e.Groups))
+	}},
+	{"experts.usedgroups", []string{Routing}, count(func(s *Spec) int { return s.Experts.UsedGroups }), nil},
+	{"experts.groupbest", []string{Routing}, count(func(s *Spec) int { return s.Experts.GroupBest }), nil},
 	{"experts.normalized", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Normalized }), nil},
 	{"experts.scale", []string{Routing}, number(func(s *Spec) float64 {
 		if s.Experts.Scale == 0 {

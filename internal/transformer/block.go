@@ -5,13 +5,14 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/rotary"
 )
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of Decoder.ropes, or nil
-	attnNorm     norm  // zero when NoPreNorm
-	headDim      int   // with kvHeads that of the block, see Spec.Of
+	rope         *rotary.Table // one of Decoder.ropes, or nil
+	attnNorm     norm          // zero when NoPreNorm
+	headDim      int           // with kvHeads that of the block, see Spec.Of
 	kvHeads      int
 	scale        float32  // of the scores
 	q            linear   // (Heads*HeadDim, Hidden)

@@ -97,7 +97,7 @@ func (p *pass) ffnInput() rows {
 func (p *pass) extendRopes() {
 	for _, q := range p.sequences {
 		for _, r := range p.d.ropes {
-			r.extend(q.cache.used + q.n)
+			r.Extend(q.cache.used + q.n)
 		}
 		p.d.extendTemperatures(q.cache.used + q.n)
 	}
@@ -185,7 +185,7 @@ func (p *pass) rotateRows(w *block, q, k rows, position, from, to int) {
 	for t := from; t < to; t++ {
 		for i, x := range [2][]float32{q.row(t), k.row(t)} {
 			for ; len(x) > 0 && (i == 0 || w.k.w != nil); x = x[w.headDim:] {
-				w.rope.rotate(x, position+t)
+				w.rope.Rotate(x, position+t)
 			}
 		}
 	}
