@@ -74,7 +74,7 @@ func missing(s *model.Spec) []*model.Feature {
 		t.Activation = model.SiLU
 	}
 	t.VNorm, t.FFNs, t.Layer, t.OutScale = false, nil, model.LayerInput{}, false
-	t.AltUp, t.Laurel, t.Sparsity = model.AltUp{}, 0, nil
+	t.AltUp, t.Laurel, t.Sparsity, t.Latent = model.AltUp{}, 0, nil, model.Latent{}
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		a := &t.Attention[i]

@@ -73,6 +73,7 @@ var unsupported = []struct {
 	{"experts.count", func(s *model.Spec) bool { return s.Experts.Count > 0 }},
 	{"conv", inSomeBlock(func(a model.Attention) bool { return a.Conv > 0 })},
 	{"delta", inSomeBlock(func(a model.Attention) bool { return a.Delta > 0 })},
+	{"latent.keyvalue", (*model.Spec).IsLatent},
 	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
 	{"altup.streams", func(s *model.Spec) bool { return s.AltUp.Streams > 0 }},
 	{"laurel", func(s *model.Spec) bool { return s.Laurel > 0 }},

@@ -24,7 +24,7 @@ const (
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkBlocks, s.checkLayer, s.checkAltUp, s.checkLaurel, s.checkSparsity, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkLatent, s.checkBlocks, s.checkLayer, s.checkAltUp, s.checkLaurel, s.checkSparsity, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -32,7 +32,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{AltUpNorm, Again(AltUpNorm), LaurelNorm, LayerInner, LayerPost, EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{AltUpNorm, Again(AltUpNorm), LaurelNorm, LayerInner, LayerPost, EmbedNorm, AttnNorm, LatentQNorm, LatentKVNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -70,6 +70,10 @@ var ownFeatures = []Feature{
 	{"delta.valueheads", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueHeads }), nil},
 	{"delta.keydim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.KeyDim }), nil},
 	{"delta.valuedim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueDim }), nil},
+	{"latent.keyvalue", everywhere, count(func(s *Spec) int { return s.Latent.KeyValue }), latentNote},
+	{"latent.query", everywhere, count(func(s *Spec) int { return s.Latent.Query }), nil},
+	{"latent.value", []string{Attended}, count(func(s *Spec) int { return s.Latent.Value }), nil},
+	{"latent.eps", []string{LatentQNorm, LatentKVNorm}, number(func(s *Spec) float64 { return s.Latent.Eps }), nil},
 	{"attngate", []string{AttnGated}, flag(func(s *Spec) bool { return s.AttnGate }), func(s *Spec) string {
 		return noteIf(s.AttnGate, "gates of the outputs of attention")
 	}},
@@ -149,7 +153,9 @@ var ownFeatures = []Feature{
 	{"outscale", []string{FFNResidual}, flag(func(s *Spec) bool { return s.OutScale }), func(s *Spec) string {
 		return noteIf(s.OutScale, "output of blocks scaled")
 	}},
-	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string { return noteIf(s.Bias.QKV, "biases of q, k and v") }},
+	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string {
+		return noteIf(s.Bias.QKV, map[bool]string{false: "biases of q, k and v", true: "biases of latents"}[s.IsLatent()])
+	}},
 	{"bias.o", nil, flag(func(s *Spec) bool { return s.Bias.O }), nil},
 	{"bias.ffn", nil, flag(func(s *Spec) bool { return s.Bias.FFN }), nil},
 	{"bias.head", nil, flag(func(s *Spec) bool { return s.Bias.Head }), nil},

@@ -35,6 +35,8 @@ const (
 	Down     = "down"      // (Hidden, FFN)
 	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
 
+	// With Spec.Latent, Q, K, V and O have other sizes, see there.
+
 	// BiasSuffix is appended to the kind of a linear layer to name its bias,
 	// (1, rows), and to the name of a norm to name its bias, (1, Hidden).
 	BiasSuffix = ".bias"
@@ -49,7 +51,7 @@ const (
 	VNorm        = "v_norm"        // (KVHeads*HeadDim), normalized values, if Spec.VNorm
 	QRope        = "q_rope"        // (Heads*HeadDim), rotated queries
 	KRope        = "k_rope"        // (KVHeads*HeadDim), rotated keys
-	Attended     = "attention"     // (Heads*HeadDim), the input of O
+	Attended     = "attention"     // (Heads*ValueDim), the input of O
 	AttnResidual = "attn_residual" // (Hidden), the residual stream after attention
 	Activated    = "act"           // (FFN), the input of Down
 	FFNResidual  = "ffn_residual"  // (Hidden), the residual stream after a step, or before the first step
@@ -260,6 +262,11 @@ func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear f
 
 // attentionSlots calls vector and linear for the tensors of a block's attention.
 func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	if s.IsLatent() {
+		s.latentSlots(vector, linear)
+		linear(O, s.Hidden, s.Heads*s.ValueDim())
+		return
+	}
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	linear(Q, q, s.Hidden)
 	if a.Back == 0 {
@@ -299,6 +306,8 @@ func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoN
 func (s *Spec) Biased(kind string) bool {
 	switch kind {
 	case Q, K, V, AttnGate:
+		return s.Bias.QKV && !s.IsLatent()
+	case LatentQ, LatentKV:
 		return s.Bias.QKV
 	case O:
 		return s.Bias.O

@@ -101,6 +101,7 @@ type Spec struct {
 
 	Experts Experts `cbor:"experts,omitzero" json:"experts,omitzero"`
 	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
+	Latent  Latent  `cbor:"latent,omitzero" json:"latent,omitzero"`
 	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
 	AttnGate bool `cbor:"attngate,omitempty" json:"attngate,omitempty"`
 
@@ -207,7 +208,7 @@ const (
 
 // Bias lists the linear layers that add a bias vector.
 type Bias struct {
-	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value
+	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value, or instead LatentQ and LatentKV
 	O   bool `cbor:"o" json:"o"`     // attention output
 	FFN bool `cbor:"ffn" json:"ffn"` // gate, up and down
 

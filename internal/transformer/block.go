@@ -14,6 +14,7 @@ type block struct {
 	attnNorm     norm          // zero when NoPreNorm
 	headDim      int           // with kvHeads that of the block, see Spec.Of
 	kvHeads      int
+	still        int      // dimensions of a head before those that are rotated
 	scale        float32  // of the scores
 	q            linear   // (Heads*HeadDim, Hidden)
 	k, v         linear   // (KVHeads*HeadDim, Hidden); zero if the block has none of its own, or its values are its keys
@@ -32,10 +33,11 @@ type block struct {
 	layer        layerInput
 	altUp        altUp
 	laurel       laurel
-	outScale     float32      // if OutScale
-	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
-	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
-	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
+	outScale     float32          // if OutScale
+	conv         *convolution     // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear           // (Heads*HeadDim, Hidden), zero unless AttnGate
+	latent       *latentAttention // nil without
+	delta        *deltaRule       // nil in blocks without it; q, k, v and o are zero in blocks with it
 }
 
 // activations lists the function of each kind of feed-forward layer.
@@ -111,6 +113,9 @@ func (w *block) takeAttention(m *model.Model, b int) {
 	s, a := m.Spec.Of(b), m.Spec.AttentionOf(b)
 	w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
 	w.q, w.o, w.qNorm = linearOf(m, b, model.Q), linearOf(m, b, model.O), headNormOf(m, b, model.QNorm)
+	if s.IsLatent() {
+		w.latent, w.still = latentAttentionOf(m, b), s.KeyRows()
+	}
 	if s.AttnGate {
 		w.attnGate = linearOf(m, b, model.AttnGate)
 	}
@@ -153,6 +158,9 @@ func (w *block) linears() map[string]*linear {
 	w.altUp.linears(all)
 	if w.attnGate.w != nil {
 		all[model.AttnGate] = &w.attnGate
+	}
+	if w.latent != nil {
+		w.latent.linears(all)
 	}
 	if w.delta != nil {
 		w.delta.linears(all)

@@ -116,7 +116,7 @@ func Footprint(s *model.Spec) (running, keeping int64) {
 	s = &widest
 	padded := func(n int) int64 { return 4 * int64(kernel.Padded(n)) }
 	hidden, heads, ffn := padded(s.Hidden), padded(s.Heads*s.HeadDim), padded(s.FFN)
-	running = 3*hidden + heads + 2*padded(s.KVHeads*s.HeadDim) + 2*ffn
+	running = 3*hidden + heads + padded(s.KVHeads*s.HeadDim) + padded(s.KVHeads*s.ValueDim()) + 2*ffn
 	if s.Layer.Width > 0 {
 		running += hidden + 2*padded(s.Layer.Width)
 	}
@@ -125,6 +125,11 @@ func Footprint(s *model.Spec) (running, keeping int64) {
 	}
 	if s.Laurel > 0 {
 		running += padded(s.Laurel)
+	}
+	if l := s.Latent; s.IsLatent() {
+		all, out := padded(l.KeyValue)+padded(l.KeyValue+s.Rope.Dims), padded(s.Heads*s.ValueDim())
+		running += 2*padded(l.Query) + all + padded(s.KVHeads*s.KeyRows()) + out
+		heads = max(heads+all+padded(l.Query), out)
 	}
 	return running, hidden + max(hidden+heads, ffn)
 }
@@ -232,7 +237,7 @@ func (s *parts) load(window *rows, whole *pass, step, op int, name string, first
 func (p *pass) cut(at part) *pass {
 	c := *p
 	c.sequences = at.sequences
-	for _, x := range []*rows{&c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up, &c.attnGate} {
+	for _, x := range append(c.latent.all(), &c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up, &c.attnGate) {
 		if x.n > 0 {
 			*x = x.slice(0, at.n)
 		}

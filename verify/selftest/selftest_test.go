@@ -66,6 +66,7 @@ func TestSelfTest(t *testing.T) {
 		"gemma3":                   {"window truncated": "attention of step 0"},
 		"llama4":                   {"window truncated": "attention of step 0"},
 		"families/gemma3n":         {"norm epsilon": "blocks.0.altup_norm", "window truncated": "attention of step 0"},
+		"families/youtu":           {"q and k exchanged": "blocks.1.k", "q and k interleaved": "blocks.1.kv_a"},
 		"llama-sharded":            {"token ids shifted": "embed"},
 		"gguf/trained-q4_k_m.gguf": {"scales one group off": "blocks.6.down"},
 	} {
