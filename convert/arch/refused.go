@@ -16,7 +16,6 @@ var needs = map[string]string{
 	"linear attention that differs from Qwen3.5's gated delta rule": "qwen4_exp qwen4_exp_text minimax kimi_linear olmo_hybrid bailing_hybrid",
 	"sparse or compressed attention (DeepSeek-V3.2, V4)":            "deepseek_v32 deepseek_v4 glm_moe_dsa",
 	"multi-head latent attention with other norms or experts":       "longcat_flash axk1 axk2 sarvam_mla",
-	"attention sinks and clamped gates":                             "gpt_oss",
 	"differential attention":                                        "diffllama",
 	"norms after each residual":                                     "openai-gpt xlm",
 	"sinusoidal positions":                                          "xglm ctrl",

@@ -74,6 +74,8 @@ var unsupported = []struct {
 	{"conv", inSomeBlock(func(a model.Attention) bool { return a.Conv > 0 })},
 	{"delta", inSomeBlock(func(a model.Attention) bool { return a.Delta > 0 })},
 	{"latent.keyvalue", (*model.Spec).IsLatent},
+	{"sinks", func(s *model.Spec) bool { return s.Sinks }},
+	{"activation", func(s *model.Spec) bool { return s.Activation == model.Clamped }},
 	{"attngate", func(s *model.Spec) bool { return s.AttnGate }},
 	{"altup.streams", func(s *model.Spec) bool { return s.AltUp.Streams > 0 }},
 	{"laurel", func(s *model.Spec) bool { return s.Laurel > 0 }},

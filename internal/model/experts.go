@@ -23,6 +23,8 @@ type Experts struct {
 	// (DeepSeek-V3, arXiv 2412.19437, section 2.1.2). An expert's weight is its score.
 	Sigmoid bool `cbor:"sigmoid,omitempty" json:"sigmoid,omitempty"`
 	Selects bool `cbor:"selects,omitempty" json:"selects,omitempty"`
+	// Biases means that the router and the layers of experts add biases (gpt-oss).
+	Biases bool `cbor:"biases,omitempty" json:"biases,omitempty"`
 	// Groups, if not 0, divides the experts into so many groups of equal size. Only experts of
 	// UsedGroups of them compute: those in which the GroupBest largest scores, with the bias, have
 	// the largest sum (DeepSeek-V2, arXiv 2405.04434, section 2.1.3; DeepSeek-V3, section 2.1.2).
@@ -106,7 +108,7 @@ func (s *Spec) HasFFN() bool { return s.Experts.Count == 0 || len(s.Experts.Dens
 func (s *Spec) checkExperts() error {
 	e := &s.Experts
 	if e.Count == 0 {
-		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Groups != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Scale != 0 {
+		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Groups != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Biases || e.Scale != 0 {
 			return fmt.Errorf("there are no experts, but a description of them")
 		}
 		return nil
@@ -128,6 +130,8 @@ func (s *Spec) checkExperts() error {
 		return fmt.Errorf("blocks without experts are not in order")
 	case s.Ungated:
 		return defect.Unsupported("experts", "without a gate")
+	case e.Biases && e.Shared > 0:
+		return defect.Unsupported("experts", "with biases beside a shared expert")
 	case s.Bias.FFN:
 		return defect.Unsupported("experts", "with biases")
 	}
@@ -158,14 +162,20 @@ func (e *Experts) checkGroups() error {
 // cols are the shape.
 func (s *Spec) expertSlots(matrix func(kind string, rows, cols int, role Role)) {
 	e := &s.Experts
-	matrix(Router, e.Count, s.Hidden, Vector)
+	biased := func(kind string, rows, cols int, role Role) {
+		matrix(kind, rows, cols, role)
+		if s.Biased(kind) {
+			matrix(kind+BiasSuffix, 1, rows, Vector)
+		}
+	}
+	biased(Router, e.Count, s.Hidden, Vector)
 	if e.Selects {
 		matrix(RouterBias, 1, e.Count, Vector)
 	}
 	for i := range e.Count {
-		matrix(Expert(i, Gate), e.FFN, s.Hidden, Linear)
-		matrix(Expert(i, Up), e.FFN, s.Hidden, Linear)
-		matrix(Expert(i, Down), s.Hidden, e.FFN, Linear)
+		biased(Expert(i, Gate), e.FFN, s.Hidden, Linear)
+		biased(Expert(i, Up), e.FFN, s.Hidden, Linear)
+		biased(Expert(i, Down), s.Hidden, e.FFN, Linear)
 	}
 	if e.Shared == 0 {
 		return
@@ -188,6 +198,7 @@ var expertFeatures = []Feature{
 	{"experts.ffn", nil, count(func(s *Spec) int { return s.Experts.FFN }), nil},
 	{"experts.sigmoid", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Sigmoid }), nil},
 	{"experts.selects", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Selects }), nil},
+	{"experts.biases", nil, flag(func(s *Spec) bool { return s.Experts.Biases }), nil},
 	{"experts.groups", []string{Routing}, count(func(s *Spec) int { return s.Experts.Groups }), func(s *Spec) string {
 		e := &s.Experts
 		return noteIf(e.Groups > 0, fmt.Sprintf("experts of %d of %d groups", e.UsedGroups, e.Groups))

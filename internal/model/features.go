@@ -59,6 +59,7 @@ var ownFeatures = []Feature{
 	{"alibi", []string{Attended}, number(func(s *Spec) float64 { return s.Alibi }), func(s *Spec) string {
 		return noteIf(s.Alibi > 0, "ALiBi")
 	}},
+	{"sinks", []string{Attended}, flag(func(s *Spec) bool { return s.Sinks }), func(s *Spec) string { return noteIf(s.Sinks, "attention sinks") }},
 	{"residscale", []string{AttnResidual, FFNResidual}, number(func(s *Spec) float64 { return cmp.Or(s.ResidScale, 1) }), func(s *Spec) string {
 		return noteIf(cmp.Or(s.ResidScale, 1) != 1, "outputs of layers scaled by "+float(s.ResidScale))
 	}},
@@ -133,6 +134,8 @@ var ownFeatures = []Feature{
 	{"activation", []string{Activated, Gate}, text(func(s *Spec) string { return cmp.Or(string(s.Activation), "silu") }), func(s *Spec) string {
 		return string(s.Activation)
 	}},
+	{"clamp.alpha", []string{Activated}, number(func(s *Spec) float64 { return s.Clamp.Alpha }), nil},
+	{"clamp.limit", []string{Activated}, number(func(s *Spec) float64 { return s.Clamp.Limit }), nil},
 	{"layer.width", everywhere, count(func(s *Spec) int { return s.Layer.Width }), func(s *Spec) string {
 		return noteIf(s.Layer.Width > 0, fmt.Sprintf("an input of each layer, %d wide", s.Layer.Width))
 	}},

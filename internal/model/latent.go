@@ -117,8 +117,8 @@ func (s *Spec) checkLatent() error {
 		return fmt.Errorf("%d of the %d dimensions of a head with a latent are rotated, want at least two and not all", s.Rope.Dims, s.HeadDim)
 	case !(l.Eps >= 0 && l.Eps < 1):
 		return fmt.Errorf("epsilon of the norms of latents is %g, want 0 to 1", l.Eps)
-	case s.Norm != NormRMS || s.QKNorm != QKNone || s.VNorm || s.AttnGate || len(s.Ropes) > 0:
-		return defect.Unsupported("latent", "with other norms, gates or several rotary embeddings")
+	case s.Norm != NormRMS || s.QKNorm != QKNone || s.VNorm || s.AttnGate || s.Sinks || len(s.Ropes) > 0:
+		return defect.Unsupported("latent", "with other norms, gates, sinks or several rotary embeddings")
 	}
 	for _, a := range s.Attention {
 		if (a != Attention{Window: a.Window, Chunk: a.Chunk}) {

@@ -27,6 +27,7 @@ const (
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
 	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain or QKLayer, (1, Heads*HeadDim) if it is QKHead or QKWide
 	KNorm    = "k_norm"    // (1, HeadDim) or (1, KVHeads*HeadDim) likewise
+	Sinks    = "sinks"     // (1, Heads), if Spec.Sinks
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
 	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if NoPreNorm, or Parallel without TwoNorms
@@ -296,6 +297,9 @@ func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), line
 		vector(QNorm, q)
 		keyVector(KNorm, kv)
 	}
+	if s.Sinks {
+		vector(Sinks, s.Heads)
+	}
 	linear(O, s.Hidden, q)
 }
 
@@ -304,6 +308,9 @@ func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoN
 
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {
+	if _, of, ok := SplitExpert(kind); ok || kind == Router {
+		return s.Experts.Biases && (!ok || slices.Contains([]string{Gate, Up, Down}, of))
+	}
 	switch kind {
 	case Q, K, V, AttnGate:
 		return s.Bias.QKV && !s.IsLatent()

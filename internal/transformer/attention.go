@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"context"
+	"slices"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -144,7 +145,11 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 		if d.slopes != nil {
 			lowerByDistance(p, d.slopes[head])
 		}
-		kernel.Softmax(p)
+		if a.block.sinks != nil {
+			softmaxBeside(p, a.block.sinks[head])
+		} else {
+			kernel.Softmax(p)
+		}
 	}
 	for t := 0; t < n; {
 		skip, m := a.of.First(c.used+first+t)-from, 1
@@ -154,4 +159,12 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 		kernel.MixRows(a.out.data[(first+t)*a.out.stride+head*e.v.width:], a.out.stride, w.scores[t*keys+skip:], keys, m, c.used+first+t+1-from-skip, v[skip*e.v.width:], e.v.width, e.v.width)
 		t += m
 	}
+}
+
+// softmaxBeside replaces the scores p of one query by their part of the softmax of p and sink.
+func softmaxBeside(p []float32, sink float32) {
+	largest := slices.Max(p)
+	kernel.Softmax(p)
+	// The largest share is 1/sum, where sum is that of exp(p - largest).
+	multiply(p, 1/(1+float32(kernel.Exp(sink-largest)*slices.Max(p))))
 }

@@ -20,6 +20,7 @@ type block struct {
 	k, v         linear   // (KVHeads*HeadDim, Hidden); zero if the block has none of its own, or its values are its keys
 	vNorm        headNorm // zero unless VNorm
 	qNorm, kNorm headNorm
+	sinks        []float32                     // (Heads), or nil
 	temper       bool                          // scores are multiplied by temperatures
 	o            linear                        // (Hidden, Heads*HeadDim)
 	attnPost     norm                          // zero unless PostNorm
@@ -94,8 +95,11 @@ func blockOf(m *model.Model, b int) block {
 
 // activationOf returns the function of the feed-forward layer of block b of m. It may change gate.
 func activationOf(m *model.Model, b int) func(dst, gate, up []float32) {
-	if m.Spec.Activation == model.XIELU {
+	switch c := m.Spec.Clamp; m.Spec.Activation {
+	case model.XIELU:
 		return XIELUOf(m, b).Mul
+	case model.Clamped:
+		return kernel.Clamped{Alpha: float32(c.Alpha), Limit: float32(c.Limit)}.Mul
 	}
 	act, share := activations[m.Spec.Activation], m.Spec.SparsityOf(b)
 	if share == 0 {
@@ -115,6 +119,9 @@ func (w *block) takeAttention(m *model.Model, b int) {
 	w.q, w.o, w.qNorm = linearOf(m, b, model.Q), linearOf(m, b, model.O), headNormOf(m, b, model.QNorm)
 	if s.IsLatent() {
 		w.latent, w.still = latentAttentionOf(m, b), s.KeyRows()
+	}
+	if s.Sinks {
+		w.sinks = vector(m, model.Name(b, model.Sinks))
 	}
 	if s.AttnGate {
 		w.attnGate = linearOf(m, b, model.AttnGate)

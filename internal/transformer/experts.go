@@ -24,7 +24,7 @@ type feedForward struct{ gate, up, down linear }
 
 func mixtureOf(m *model.Model, b int) *mixture {
 	e := &m.Spec.Experts
-	matrix := func(kind string) linear { return linear{w: m.Tensors[model.Name(b, kind)]} }
+	matrix := func(kind string) linear { return linearOf(m, b, kind) }
 	w := &mixture{router: matrix(model.Router)}
 	if e.Selects {
 		w.bias = vector(m, model.Name(b, model.RouterBias))
