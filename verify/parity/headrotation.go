@@ -24,8 +24,7 @@ type headRotation struct {
 	dim  int
 	each [][]float32 // R of each head, (dim, dim)
 	// doubt is, by head, the expected squared error of R x relative to that of x. R is
-	// computed from rounded weights, by least squares over width columns: so it has dim of
-	// width parts of the relative squared error that R leaves.
+	// computed from rounded weights, by least squares, see doubtOf.
 	doubt []float64
 }
 
@@ -37,6 +36,19 @@ func (h *headRotation) error(x []float32) float64 {
 		total += float64(doubt * float64(dot(part, part)))
 	}
 	return total
+}
+
+// addError adds the expected squared error of each value of rotate(x), with any number of heads
+// for each R.
+func (h *headRotation) addError(sum []float64, x []float32) {
+	share := len(x) / h.dim / len(h.each)
+	for head := range len(x) / h.dim {
+		part := x[head*h.dim:][:h.dim]
+		e := float64(h.doubt[head/share]*float64(dot(part, part))) / float64(h.dim)
+		for i := range h.dim {
+			sum[head*h.dim+i] += e
+		}
+	}
 }
 
 // A deliberate rotation nearly preserves lengths (not exactly, since it is computed
@@ -103,7 +115,7 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		}
 		if h.each[head] = r; r != nil {
 			diff, whole := got.difference(want.rotated(r))
-			h.doubt[head] = diff / max(whole, math.SmallestNonzeroFloat64) * float64(dim) / float64(cols)
+			h.doubt[head] = diff / max(whole, math.SmallestNonzeroFloat64) * doubtOf(dim, cols)
 		}
 		return nil
 	})
@@ -114,6 +126,14 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		return nil, nil
 	}
 	return h, nil
+}
+
+// doubtOf returns the expected squared error of R x of other x, for a squared error of 1 that R
+// leaves, if R, (dim, dim), was computed by least squares over n columns: dim/n of these errors are
+// hidden by the fit, and the fit is as inexact as the columns beyond dim are few.
+func doubtOf(dim, n int) float64 {
+	rest := float64(max(n-dim, 1))
+	return float64(n) / rest * float64(dim) / max(rest-1, 1)
 }
 
 // singular returns the rotation of a head whose values do not span all its dimensions, or
