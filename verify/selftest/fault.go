@@ -42,9 +42,10 @@ var faults = []fault{
 // copies the parts that it changes and shares the rest.
 type faultTarget struct {
 	m             *model.Model
-	ids           []int // the longest of the scored texts
-	block         int   // the block for faults of a single block, away from both ends
-	outlierColumn int   // the column of that block's down with the largest inputs over ids
+	ids           []int  // the longest of the scored texts
+	block         int    // the block for faults of a single block, away from both ends
+	down          string // the kind of that block's down, with experts of one that computes at most positions
+	outlierColumn int    // the column of that matrix with the largest inputs over ids
 }
 
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
@@ -57,19 +58,30 @@ func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarge
 	if err != nil {
 		return nil, err
 	}
+	most := 0
 	for {
 		g, err := trace.Next()
 		if err != nil {
 			return nil, err
 		}
-		if g.Block == t.block && g.Kinds[0] == model.Down {
-			t.outlierColumn = largestColumn(g, trace.Len())
+		if g == nil || g.Block > t.block {
 			return t, nil
+		}
+		if kind := g.Kinds[0]; g.Block == t.block && baseOf(kind) == model.Down && g.Len() > most {
+			t.down, t.outlierColumn, most = kind, largestColumn(g, g.Len()), g.Len()
 		}
 		if err := trace.Run(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// baseOf returns kind without the expert that it is of.
+func baseOf(kind string) string {
+	if _, of, ok := model.SplitExpert(kind); ok {
+		return of
+	}
+	return strings.TrimPrefix(kind, model.SharedIn+".")
 }
 
 // largestColumn returns the column with the largest sum of input magnitudes.

@@ -143,12 +143,12 @@ func flipNibble(t *faultTarget) (*injected, string) {
 // integerFault calls damage to change the block's down. If down is stored as floats,
 // it first rounds it to integers.
 func (t *faultTarget) integerFault(damage func(w *qtensor.Matrix, want *Place)) (*injected, string) {
-	name := model.Name(t.block, model.Down)
+	name := model.Name(t.block, t.down)
 	w, rounded, err := asIntegers(t.m.Tensors[name])
 	if err != nil {
 		return nil, fmt.Sprintf("%s: %v", name, err)
 	}
-	in := &injected{want: t.at(t.block, model.Down)}
+	in := &injected{want: t.at(t.block, t.down)}
 	if rounded {
 		in.base = withTensors(t.m, map[string]*qtensor.Matrix{name: writable(w)})
 		in.note = fmt.Sprintf("in a copy with %s in %v", name, w.Scheme)
@@ -271,10 +271,10 @@ func skipBlock(t *faultTarget) (*injected, string) {
 // stream.
 func silent(m *model.Model, block int) map[string]*qtensor.Matrix {
 	tensors := map[string]*qtensor.Matrix{}
-	for _, kind := range []string{model.O, model.Down, model.O + model.BiasSuffix, model.Down + model.BiasSuffix, model.AttnPost + model.BiasSuffix, model.FFNPost + model.BiasSuffix} {
-		name := model.Name(block, kind)
-		if w := m.Tensors[name]; w != nil {
-			tensors[name] = zeros(w.Rows, w.Cols)
+	adding := []string{model.O, model.Down, model.O + model.BiasSuffix, model.Down + model.BiasSuffix, model.AttnPost + model.BiasSuffix, model.FFNPost + model.BiasSuffix}
+	for _, slot := range m.Spec.Slots() {
+		if b, kind, ok := model.SplitName(slot.Name); ok && b == block && slices.Contains(adding, baseOf(kind)) {
+			tensors[slot.Name] = zeros(slot.Rows, slot.Cols)
 		}
 	}
 	return tensors
