@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"thimble/internal/checkpoint"
 	"thimble/internal/defect"
@@ -54,8 +55,17 @@ func unpackMXFP4(tensors map[string]*checkpoint.Tensor) (*Unpacked, error) {
 // halfGroup is the number of bytes of a group, which hold two values each.
 const halfGroup = 16
 
-// fp4 has the values of 4-bit floats without a sign.
-var fp4 = [8]float64{0, 0.5, 1, 1.5, 2, 3, 4, 6}
+// fp4 has the values of 4-bit floats, by scale and code, in bfloat16.
+var fp4 = sync.OnceValue(func() *[256][16]uint16 {
+	var all [256][16]uint16
+	for scale := range all {
+		for code, v := range [8]float64{0, 0.5, 1, 1.5, 2, 3, 4, 6} {
+			bits := uint16(math.Float32bits(float32(math.Ldexp(v, scale-127))) >> 16)
+			all[scale][code], all[scale][code+8] = bits, bits|1<<15
+		}
+	}
+	return &all
+})
 
 // A microscaled supplies the rows of all experts in bfloat16.
 type microscaled struct {
@@ -65,11 +75,13 @@ type microscaled struct {
 
 func (m *microscaled) Row(dst []byte, r int) {
 	row := m.blocks.Data[r*m.groups*halfGroup:][:m.groups*halfGroup]
-	for i, pair := range row {
-		e := int(m.scales.Data[r*m.groups+i/halfGroup]) - 127
-		for j, code := range [2]byte{pair & 15, pair >> 4} {
-			v := math.Ldexp(fp4[code&7], e)
-			le.PutUint16(dst[4*i+2*j:], uint16(math.Float32bits(float32(v))>>16)|uint16(code>>3)<<15)
+	values := fp4()
+	for g := range m.groups {
+		of := &values[m.scales.Data[r*m.groups+g]]
+		for _, pair := range row[g*halfGroup:][:halfGroup] {
+			le.PutUint16(dst, of[pair&15])
+			le.PutUint16(dst[2:], of[pair>>4])
+			dst = dst[4:]
 		}
 	}
 }
