@@ -49,7 +49,7 @@ type faultTarget struct {
 }
 
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
-	t := &faultTarget{m: m, ids: ids, block: m.Spec.KeysOf(m.Spec.Blocks / 2)}
+	t := &faultTarget{m: m, ids: ids, block: middle(&m.Spec)}
 	d, err := transformer.New(m)
 	if err != nil {
 		return nil, err
@@ -74,6 +74,17 @@ func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarge
 			return nil, err
 		}
 	}
+}
+
+// middle returns the block in the middle, or after it the first that has attention, queries and
+// keys.
+func middle(s *model.Spec) int {
+	for i := range s.Blocks {
+		if b := (s.Blocks/2 + i) % s.Blocks; s.AttentionOf(b).Attends() {
+			return s.KeysOf(b)
+		}
+	}
+	return s.Blocks / 2
 }
 
 // baseOf returns kind without the expert that it is of.

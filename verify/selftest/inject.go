@@ -182,7 +182,7 @@ func transpose(t *faultTarget) (*injected, string) {
 // whose block has a property.
 func (t *faultTarget) operation(name string, has func(a model.Attention) bool) (p Place, ok bool) {
 	for step, block := range t.m.Spec.Schedule {
-		if has(t.m.Spec.AttentionOf(block)) {
+		if a := t.m.Spec.AttentionOf(block); a.Attends() && has(a) {
 			return Place{Step: step, Block: block, Operation: name, Token: -1, Channel: -1}, true
 		}
 	}
