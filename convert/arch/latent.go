@@ -27,9 +27,9 @@ func deepSeekV2Spec(c *config.Config) model.Spec {
 	s.Experts.Sigmoid, s.Experts.Selects, s.Experts.Normalized = false, false, false
 	c.Must("norm_topk_prob", false)
 	c.Must("scoring_func", "softmax")
+	c.Inert("n_group", "topk_group")
 	switch method := c.String("topk_method", "greedy"); method {
 	case "greedy":
-		c.Inert("n_group", "topk_group")
 	case "group_limited_greedy":
 		groups(c, &s, 1)
 	default:
