@@ -28,7 +28,7 @@ func (c *Calibration) room(m *Model, texts [][]int, streams, work int64) transfo
 		return transformer.Room{Positions: runningPositions}
 	}
 	left := (all - memory.Live() - work) / streams
-	running, keeping := transformer.Footprint(&m.Spec)
+	running, keeping := m.Spec.Footprint()
 	kept := keeping * int64(tokensOf(texts))
 	if most := int64(runningPositions); kept+most*running <= left {
 		return transformer.Room{Positions: runningPositions}
@@ -71,7 +71,7 @@ func (p *Plan) demand(m *Model, c *Calibration, b *Budget, exports bool) (least 
 	if c == nil || !p.quantizes() {
 		return least
 	}
-	running, _ := transformer.Footprint(&m.Spec)
+	running, _ := m.Spec.Footprint()
 	longest := 0
 	for _, text := range c.Texts {
 		longest = max(longest, len(text))
@@ -189,7 +189,7 @@ func surveyWork(m *Model, c *Calibration) int64 {
 	for _, n := range rounded {
 		section = max(section, n*int64((m.Spec.Blocks+surveySections-1)/surveySections))
 	}
-	running, _ := transformer.Footprint(&m.Spec)
+	running, _ := m.Spec.Footprint()
 	texts := evalPieces(c.Texts)
 	positions := int64(tokensOf(texts))
 	logits := 4 * vocab * (positions/evalStride + headBatch + int64(parallel.Workers()))

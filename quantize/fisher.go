@@ -51,7 +51,7 @@ func (c *Calibration) outputs(ctx context.Context, m *Model) (map[string][]float
 	}
 	for b := range m.Spec.Blocks {
 		// A run may rotate the channels of a head, and then they share what they cost.
-		share(powers[model.Name(b, model.V)], m.Spec.HeadDim)
+		share(powers[model.Name(b, model.V)], m.Spec.ValueDim())
 	}
 	for _, cost := range powers {
 		least := leastOutput * meanOf(cost)

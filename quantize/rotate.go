@@ -21,7 +21,7 @@ import (
 // change m.
 func rotated(m *Model, p *Plan) *Model {
 	s := &m.Spec
-	n := s.HeadDim & -s.HeadDim // the largest power of two that divides it: 16 for 80
+	n := s.ValueDim() & -s.ValueDim() // the largest power of two that divides it: 16 for 80
 	if !p.method.Rotates() || s.AttnGate || s.Varies() || n < 8 {
 		return m
 	}

@@ -40,7 +40,7 @@ func demand(m, source *Model, prompts []reference.Prompt, o *Options, attribute 
 	var scoring, running int64
 	for _, x := range models {
 		s := &x.Spec
-		each, _ := transformer.Footprint(s)
+		each, _ := s.Footprint()
 		running = max(running, each)
 		cache := int64(0) // of a position
 		for _, block := range s.Schedule {

@@ -189,7 +189,7 @@ func TestConfigRefuses(t *testing.T) {
 		{edit("partial_rotary_factor", "0.5"), nil, "config.json: partial_rotary_factor: 0.5 (want 1) is not supported"},
 		{edit("per_layer_config", `{"0":{"hidden_act":"gelu"}}`), nil, "config.json: per_layer_config: this key of llama is not supported; if it does not affect the model's results, --set per_layer_config=null drops it"},
 		{edit("quantization_config", `{"bits":4}`), nil, "config.json: quantization_config.quant_method: key is missing"},
-		{edit("quantization_config", `{"quant_method":"hqq","bits":4}`), nil, `config.json: quantization_config.quant_method: "hqq" (want auto-round, awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq; dequantize the model with the library that made it, and save it as bfloat16) is not supported`},
+		{edit("quantization_config", `{"quant_method":"hqq","bits":4}`), nil, `config.json: quantization_config.quant_method: "hqq" (want auto-round, awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq, mxfp4; dequantize the model with the library that made it, and save it as bfloat16) is not supported`},
 		{edit("quantization_config", `{"quant_method":"gptq","bits":5}`), nil, "config.json: quantization_config.bits: 5 (want one of [2 3 4 8]) is not supported"},
 		{edit("quantization_config", `{"quant_method":"gptq","bits":4,"checkpoint_format":"marlin"}`), nil, `config.json: quantization_config.checkpoint_format: "marlin" (want gptq or gptq_v2) is not supported`},
 		{edit("quantization_config", `{"quant_method":"gptq","bits":4,"rotation":"hadamard"}`), nil, `config.json: quantization_config.rotation: "hadamard" is not supported`},

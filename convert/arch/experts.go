@@ -131,22 +131,43 @@ func graniteMoeSharedSpec(c *config.Config) model.Spec {
 }
 
 // deepSeekExperts reads the experts of DeepSeek-V3 (arXiv 2412.19437): scores by a sigmoid,
-// with a bias that only decides which experts compute, and dense blocks first.
+// with a bias that only decides which experts compute, groups compared by their best two, and
+// dense blocks first.
 func deepSeekExperts(c *config.Config, s *model.Spec) {
+	deepSeekMixture(c, s)
+	groups(c, s, 2)
+	denseFirst(c, s)
+}
+
+// deepSeekMixture is deepSeekExperts without groups and dense blocks.
+func deepSeekMixture(c *config.Config, s *model.Spec) {
 	c.Renamed("num_local_experts", "n_routed_experts")
 	s.Experts = experts(c, "n_routed_experts", "moe_intermediate_size")
 	s.Experts.Sigmoid, s.Experts.Selects, s.Experts.Normalized = true, true, c.Bool("norm_topk_prob")
 	if s.Experts.Scale = multiplier(c, "routed_scaling_factor"); c.Has("n_shared_experts") {
 		s.Experts.Shared = min(c.Int("n_shared_experts", model.MaxExperts)*s.Experts.FFN, model.MaxWidth)
 	}
-	c.Inert("num_local_experts")
-	c.Must("n_group", 1.0)
-	c.Must("topk_group", 1.0)
-	dense := 0
-	if c.Has("first_k_dense_replace") {
-		dense = c.Count("first_k_dense_replace", model.MaxBlocks)
+	c.Inert("num_local_experts", "aux_loss_alpha", "seq_aux", "ep_size")
+	c.Must("moe_layer_freq", 1.0)
+}
+
+// groups reads the groups of experts, of which some compute: those with the largest sum of their
+// best scores.
+func groups(c *config.Config, s *model.Spec, best int) {
+	n, used := c.Int("n_group", model.MaxExperts, 1), c.Int("topk_group", model.MaxExperts, 1)
+	if n != used {
+		s.Experts.Groups, s.Experts.UsedGroups, s.Experts.GroupBest = n, used, best
 	}
-	for b := range min(dense, s.Blocks) {
+}
+
+// denseFirst reads how many blocks without experts precede the others.
+func denseFirst(c *config.Config, s *model.Spec) {
+	const key = "first_k_dense_replace"
+	dense := int(c.Float(key, 0)) // transformers' default
+	if c.Has(key) {
+		dense = c.Count(key, model.MaxBlocks)
+	}
+	for b := range min(max(dense, 0), s.Blocks) {
 		s.Experts.Dense = append(s.Experts.Dense, b)
 	}
 }

@@ -61,6 +61,14 @@ func granite(c *config.Config, s *model.Spec) {
 // names for three of the multipliers.
 func miniCPMSpec(c *config.Config) model.Spec {
 	s := llamaSpec(c)
+	miniCPMScales(c, &s)
+	c.Must("num_experts", 0.0)
+	c.Absent("sparse_config")
+	return s
+}
+
+// miniCPMScales reads the multipliers of MiniCPM.
+func miniCPMScales(c *config.Config, s *model.Spec) {
 	s.Tied = c.Bool("tie_word_embeddings", true)
 	s.EmbedScale = multiplier(c, "scale_emb")
 	if depth := c.Float("scale_depth", 1) / math.Sqrt(float64(max(s.Blocks, 1))); !(depth > 0) {
@@ -71,9 +79,6 @@ func miniCPMSpec(c *config.Config) model.Spec {
 	if base := c.Int("dim_model_base", model.MaxWidth, 1); base != s.Hidden {
 		s.LogitScale = float64(base) / float64(max(s.Hidden, 1))
 	}
-	c.Must("num_experts", 0.0)
-	c.Absent("sparse_config")
-	return s
 }
 
 // hyperCLOVAXSpec reads the config of HyperCLOVA X: Granite that multiplies logits, with

@@ -12,7 +12,7 @@ func TestUnread(t *testing.T) {
 		"qwen4_exp":      {"it needs linear attention that differs from Qwen3.5's gated delta rule, which", "qwen3_5, qwen3_5_moe, qwen3_5_moe_text, qwen3_5_text, qwen3_moe, qwen3_next"},
 		"zz\x1b":         {"what it computes is not known here; none of the ", " types that Thimble reads has a similar name"},
 		"phi-msft":       {"what it computes is not known here; Thimble reads ", "with similar names phi, phi3"},
-		"deepseek_v3":    {"it needs multi-head latent attention, which"},
+		"longcat_flash":  {"it needs multi-head latent attention with"},
 		"bert":           {"it needs encoders, or attention in both directions"},
 		"gemma4_unified": {"what it computes is not known here"},
 	} {

@@ -158,7 +158,7 @@ func TestOtherReleases(t *testing.T) {
 		{"Yi as first released", `{"architectures":["YiForCausalLM"],"hidden_act":"silu","hidden_size":4096,"intermediate_size":11008,"max_position_embeddings":4096,"model_type":"Yi","num_attention_heads":32,"num_hidden_layers":32,"num_key_value_heads":4,"rms_norm_eps":1e-05,"rope_theta":5000000.0,"vocab_size":64000}`,
 			`config.json: model_type "Yi" is not supported: ` + unread("Yi")},
 		{"Llama 3.1 by torchao", llama31 + `"hidden_size":4096,"intermediate_size":14336,"num_attention_heads":32,"num_hidden_layers":32,"quantization_config":{"quant_method":"torchao","quant_type":{}}}`,
-			`config.json: quantization_config.quant_method: "torchao" (want auto-round, awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq; dequantize the model with the library that made it, and save it as bfloat16) is not supported`},
+			`config.json: quantization_config.quant_method: "torchao" (want auto-round, awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq, mxfp4; dequantize the model with the library that made it, and save it as bfloat16) is not supported`},
 		{"Granite, a Llama with multipliers", `{"auto_map":{"AutoModel":"granite.Granite"},"model_type":"llama","hidden_act":"silu","hidden_size":64,"intermediate_size":160,"max_position_embeddings":128,"num_attention_heads":4,"num_hidden_layers":1,"rms_norm_eps":1e-06,"vocab_size":32,"residual_multiplier":0.22}`,
 			"config.json: residual_multiplier: this key of llama is not supported; if it does not affect the model's results, --set residual_multiplier=null drops it"},
 	} {

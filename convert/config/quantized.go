@@ -113,7 +113,7 @@ func (c *Config) hasWords() bool {
 
 // quantMethods lists the values of quant_method.
 var quantMethods = map[string]func(q *Config) *names.Scaling{
-	"fp8": fp8, "fbgemm_fp8": fbgemm, "compressed-tensors": compressed, "gptq": gptq, "awq": awq, "auto-round": autoRound, "bitsandbytes": bitsandbytes,
+	"fp8": fp8, "fbgemm_fp8": fbgemm, "compressed-tensors": compressed, "gptq": gptq, "awq": awq, "auto-round": autoRound, "bitsandbytes": bitsandbytes, "mxfp4": mxfp4,
 }
 
 // plain reports whether no tensor is of packed words or of 8-bit floats.
@@ -400,3 +400,6 @@ func compressedFloats(w *Config) *names.Scaling {
 	}
 	return nil
 }
+
+// mxfp4 reads the config of gpt-oss.
+func mxfp4(q *Config) *names.Scaling { return q.packed(packed.MXFP4()) }

@@ -199,8 +199,10 @@ func kindRows(s *model.Spec, kind string) int {
 	switch kind {
 	case model.Q, model.AttnGate:
 		return s.Heads * s.HeadDim
-	case model.K, model.V:
-		return s.KVHeads * s.HeadDim
+	case model.K:
+		return s.KVHeads * s.KeyRows()
+	case model.V:
+		return s.KVHeads * s.ValueDim()
 	case model.DeltaA, model.DeltaB:
 		return s.Delta.ValueHeads
 	case model.ScanGate:

@@ -32,6 +32,9 @@ func (n Table) Joining(patterns ...string) Table {
 type stack struct {
 	stored string   // its pattern
 	parts  []string // patterns of what one expert has
+	mixed  bool     // the rows of parts alternate
+	turned bool     // the tensor is (experts, columns, rows)
+	values bool     // the tensor is (experts, values), of vectors
 }
 
 // OwnNames returns the tensors by the names that n.Stored has for them. Two tensors that would
@@ -82,28 +85,68 @@ func twice(t *checkpoint.Tensor, name, other string) error {
 // split replaces t in tensors by its parts. A tensor of another shape stays as it is, so that
 // binding fails.
 func (s *stack) split(tensors map[string]*checkpoint.Tensor, name string, t *checkpoint.Tensor) error {
-	if len(t.Shape) != 3 || t.Shape[0] > model.MaxExperts || t.Shape[1]%len(s.parts) != 0 {
+	dims, at := 3, 1
+	switch {
+	case s.values:
+		dims = 2
+	case s.turned:
+		at = 2
+	}
+	if len(t.Shape) != dims || t.Shape[0] > model.MaxExperts || t.Shape[at]%len(s.parts) != 0 {
 		return nil
 	}
 	_, numbers := Generalize(name)
-	experts, rows := t.Shape[0], t.Shape[1]/len(s.parts)
-	for i := range experts * len(s.parts) {
-		one := *t
-		one.Shape = []int{rows, t.Shape[2]}
-		if t.Source == nil {
-			size := len(t.Data) / (experts * len(s.parts))
-			one.Data = t.Data[i*size:][:size]
-		} else {
-			one.Source = &picked{t, func(r int) int { return i*rows + r }}
+	rows := t.Shape[at] / len(s.parts)
+	for e := range t.Shape[0] {
+		whole := expertOf(t, e)
+		for i, pattern := range s.parts {
+			part := filled(pattern, append(numbers[:1:1], strconv.Itoa(e)))
+			if tensors[part] != nil {
+				return twice(t, name, part)
+			}
+			from := func(r int) int { return i*rows + r }
+			if s.mixed {
+				from = func(r int) int { return r*len(s.parts) + i }
+			}
+			tensors[part] = s.partOf(whole, rows, from)
 		}
-		part := filled(s.parts[i%len(s.parts)], append(numbers[:1:1], strconv.Itoa(i/len(s.parts))))
-		if tensors[part] != nil {
-			return twice(t, name, part)
-		}
-		tensors[part] = &one
 	}
 	delete(tensors, name)
 	return nil
+}
+
+// expertOf returns the part of a stack t that is of expert e.
+func expertOf(t *checkpoint.Tensor, e int) *checkpoint.Tensor {
+	one := *t
+	one.Shape = t.Shape[1:]
+	switch {
+	case t.Source == nil:
+		size := len(t.Data) / t.Shape[0]
+		one.Data = t.Data[e*size:][:size]
+	case len(one.Shape) == 1:
+		one.Data, one.Source = t.Row(make([]byte, t.RowBytes()), e), nil
+	default:
+		one.Source = &picked{t, func(r int) int { return e*one.Shape[0] + r }}
+	}
+	return &one
+}
+
+// partOf returns the part of an expert's tensor of which row r is row from(r).
+func (s *stack) partOf(whole *checkpoint.Tensor, rows int, from func(r int) int) *checkpoint.Tensor {
+	one := *whole
+	switch {
+	case s.values:
+		one.Shape, one.Data = []int{rows}, pickValues(whole, rows, from)
+	case s.turned:
+		one.Shape, one.Data, one.Source = []int{rows, whole.Shape[0]}, nil, &columns{whole, from}
+	case whole.Source == nil && !s.mixed:
+		one.Shape = []int{rows, whole.Shape[1]}
+		size := len(whole.Data) / whole.Shape[0]
+		one.Data = whole.Data[from(0)*size:][:rows*size]
+	default:
+		one.Shape, one.Data, one.Source = []int{rows, whole.Shape[1]}, nil, &picked{whole, from}
+	}
+	return &one
 }
 
 // filled returns pattern with numbers in place of its stars.

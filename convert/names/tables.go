@@ -55,8 +55,8 @@ func (n Table) LaterPositions(before int) Table {
 func (n Table) Experts(prefix, router, gate, up, down string) Table {
 	one := prefix + "experts.*."
 	n.stacks = []stack{
-		{prefix + "experts.gate_up_proj", []string{one + gate + ".weight", one + up + ".weight"}},
-		{prefix + "experts.down_proj", []string{one + down + ".weight"}},
+		{stored: prefix + "experts.gate_up_proj", parts: []string{one + gate + ".weight", one + up + ".weight"}},
+		{stored: prefix + "experts.down_proj", parts: []string{one + down + ".weight"}},
 	}
 	return n.With(map[string]string{
 		"blocks.*.router":         router,
@@ -76,4 +76,31 @@ func (n Table) Stacked(gateUp, down string) Table {
 		"blocks.*.experts.*.up":   {Row: func(s *model.Spec, e, r int) int { return (2*e+1)*s.Experts.FFN + r }},
 		"blocks.*.experts.*.down": {Row: func(s *model.Spec, e, r int) int { return e*s.Hidden + r }},
 	})
+}
+
+// InterleavedExperts is Experts for a checkpoint that stores the experts of a block in four tensors:
+// gate_up_proj, (experts, columns, rows), in which each row of gate precedes that of up, down_proj
+// likewise, and the biases of both, (experts, rows). The matrices may be (experts, rows, columns)
+// instead, if their names end in _rows, as packed.MXFP4 names them.
+func (n Table) InterleavedExperts(prefix, router string) Table {
+	n = n.Experts(prefix, router, "gate_proj", "up_proj", "down_proj")
+	more := map[string]string{}
+	for kind, own := range map[string]string{model.Gate: "gate_proj", model.Up: "up_proj", model.Down: "down_proj"} {
+		more["blocks.*.experts.*."+kind+model.BiasSuffix] = prefix + "experts.*." + own + ".bias"
+	}
+	n.stacks = nil
+	for _, parts := range [][]string{{"gate_up_proj", "gate_proj", "up_proj"}, {"down_proj", "down_proj"}} {
+		all := func(suffix string) (patterns []string) {
+			for _, p := range parts[1:] {
+				patterns = append(patterns, prefix+"experts.*."+p+suffix)
+			}
+			return patterns
+		}
+		stored := prefix + "experts." + parts[0]
+		n.stacks = append(n.stacks,
+			stack{stored: stored, parts: all(".weight"), mixed: true, turned: true},
+			stack{stored: stored + "_rows", parts: all(".weight"), mixed: true},
+			stack{stored: stored + "_bias", parts: all(".bias"), mixed: true, values: true})
+	}
+	return n.With(more)
 }

@@ -12,7 +12,7 @@ import (
 
 // LLMInt8 returns the format of bitsandbytes in 8 bits: a weight of signed bytes, and for
 // each row the largest magnitude SCB, which 127 stands for.
-func LLMInt8() *Format { return &Format{"bitsandbytes int8", "SCB", readLLMInt8} }
+func LLMInt8() *Format { return &Format{name: "bitsandbytes int8", marker: "SCB", read: readLLMInt8} }
 
 func readLLMInt8(m *module) (Source, error) {
 	q, err := m.tensor("weight", checkpoint.I8)
@@ -57,7 +57,7 @@ func (q *int8Rows) Row(dst []byte, r int) {
 // https://github.com/bitsandbytes-foundation/bitsandbytes, functional.QuantState
 func Levels(kind string) *Format {
 	state := "weight.quant_state.bitsandbytes__" + kind
-	return &Format{"bitsandbytes " + kind, state, func(m *module) (Source, error) { return readLevels(m, state) }}
+	return &Format{name: "bitsandbytes " + kind, marker: state, read: func(m *module) (Source, error) { return readLevels(m, state) }}
 }
 
 // levels is a matrix in 4 bits of bitsandbytes.

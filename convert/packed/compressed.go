@@ -14,7 +14,7 @@ import (
 // not quantized to integers.
 // https://github.com/vllm-project/compressed-tensors, compressors/pack_quantized
 func Compressed(bits func(module string) (int, error)) *Format {
-	return &Format{"compressed-tensors", "weight_packed", func(m *module) (Source, error) { return readCompressed(m, bits) }}
+	return &Format{name: "compressed-tensors", marker: "weight_packed", read: func(m *module) (Source, error) { return readCompressed(m, bits) }}
 }
 
 func readCompressed(m *module, bitsOf func(module string) (int, error)) (Source, error) {
@@ -96,7 +96,9 @@ func (w *integers) scales(m *module) (groups int, err error) {
 
 // Int8 returns the formats int-quantized and naive-quantized of compressed-tensors: a
 // weight of signed bytes with weight_scale and perhaps weight_zero_point.
-func Int8() *Format { return &Format{"compressed-tensors", "weight_scale", readInt8} }
+func Int8() *Format {
+	return &Format{name: "compressed-tensors", marker: "weight_scale", read: readInt8}
+}
 
 func readInt8(m *module) (Source, error) {
 	q := m.tensors[m.name+"weight"]

@@ -11,7 +11,7 @@ import (
 // "gptq"). group is the number of columns of a group where g_idx does not tell.
 // https://github.com/ModelCloud/GPTQModel, BaseQuantLinear.dequantize_weight
 func GPTQ(less bool, group int) *Format {
-	return &Format{"gptq", "qweight", func(m *module) (Source, error) { return readGPTQ(m, less, group) }}
+	return &Format{name: "gptq", marker: "qweight", read: func(m *module) (Source, error) { return readGPTQ(m, less, group) }}
 }
 
 func readGPTQ(m *module, less bool, group int) (Source, error) {
@@ -116,7 +116,7 @@ var awqOrder = [8]int{0, 4, 1, 5, 2, 6, 3, 7}
 // AWQ returns the format of AutoAWQ, version gemm: words of 8 columns of the output, in
 // qweight (in, out/8) and qzeros (groups, out/8).
 // https://github.com/casper-hansen/AutoAWQ, awq/modules/linear/gemm.py
-func AWQ() *Format { return &Format{"awq", "qweight", readAWQ} }
+func AWQ() *Format { return &Format{name: "awq", marker: "qweight", read: readAWQ} }
 
 func readAWQ(m *module) (Source, error) {
 	q, zeros, scales, err := m.triple()
@@ -147,7 +147,7 @@ func readAWQ(m *module) (Source, error) {
 // group of a module, or 0 if it is not quantized.
 // https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html
 func MLX(width func(module string) (bits, group int)) *Format {
-	return &Format{"mlx", "scales", func(m *module) (Source, error) { return readMLX(m, width) }}
+	return &Format{name: "mlx", marker: "scales", read: func(m *module) (Source, error) { return readMLX(m, width) }}
 }
 
 func readMLX(m *module, width func(module string) (bits, group int)) (Source, error) {

@@ -21,6 +21,9 @@ type Format struct {
 	name   string
 	marker string // ending of the name of the tensor that only a packed matrix has
 	read   func(m *module) (Source, error)
+
+	// unpack, if not nil, is Unpack for a format whose tensors do not belong to one matrix each.
+	unpack func(tensors map[string]*checkpoint.Tensor) (*Unpacked, error)
 }
 
 // A Source is a packed matrix, which supplies its rows as float32.
@@ -94,6 +97,9 @@ var floats = []checkpoint.DType{checkpoint.F16, checkpoint.BF16, checkpoint.F32}
 // Unpack returns the tensors with one of float32, called weight, in place of each packed
 // matrix. It keeps the integers of those that it can.
 func (f *Format) Unpack(tensors map[string]*checkpoint.Tensor) (*Unpacked, error) {
+	if f.unpack != nil {
+		return f.unpack(tensors)
+	}
 	out := &Unpacked{Tensors: maps.Clone(tensors), Kept: map[*checkpoint.Tensor]*qtensor.Matrix{}}
 	count := map[string]int{}
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {

@@ -107,6 +107,8 @@ var folders = []struct {
 	{dir: "families/hunyuan_v1_moe"}, {dir: "families/apertus"},
 	{dir: "families/olmoe", refused: "kvheads in GGUF's architecture olmoe"},
 	{dir: "families/qwen2_moe", refused: "6 experts of width 24, 2 at a time (2 of 3 blocks) in GGUF's architecture qwen2"},
+	{dir: "families/youtu", refused: "latent attention of rank 24 for keys and values, 20 for queries in GGUF's architecture llama"},
+	{dir: "families/gpt_oss", refused: "attention sinks in GGUF's architecture llama"},
 	{dir: "families/opt", refused: "relu in GGUF's architecture gpt2"},
 }
 

@@ -70,12 +70,13 @@ const headMultiple = 8
 func missing(s *model.Spec) []*model.Feature {
 	t := *s
 	t.Alibi, t.Temperature, t.Experts, t.Delta, t.AttnGate = 0, model.Temperature{}, model.Experts{}, model.Delta{}, false
-	if t.Activation == model.XIELU {
+	if t.Activation == model.XIELU || t.Activation == model.Clamped {
 		t.Activation = model.SiLU
 	}
 	t.Scan, t.Scales = model.Scan{}, model.Scales{}
 	t.VNorm, t.FFNs, t.Layer, t.OutScale = false, nil, model.LayerInput{}, false
-	t.AltUp, t.Laurel, t.Sparsity = model.AltUp{}, 0, nil
+	t.AltUp, t.Laurel, t.Sparsity, t.Latent = model.AltUp{}, 0, nil, model.Latent{}
+	t.Sinks, t.Clamp = false, model.Clamp{}
 	t.Attention = slices.Clone(s.Attention)
 	for i := range t.Attention {
 		a := &t.Attention[i]

@@ -14,7 +14,7 @@ import (
 // with blocks that run twice, with learned positions, with convolutions, the delta rule, state
 // spaces and inputs of each layer, and without a token that begins texts.
 func TestWriteIsDrawingAlone(t *testing.T) {
-	for _, name := range []string{"mistral", "mobilellm-ls", "trained", "families/gpt2", "families/lfm2", "families/qwen3_next", "families/gemma3n", "families/granitemoehybrid", "families/falcon_h1", "families/nemotron_h"} {
+	for _, name := range []string{"mistral", "mobilellm-ls", "trained", "families/gpt2", "families/lfm2", "families/qwen3_next", "families/gemma3n", "families/granitemoehybrid", "families/falcon_h1", "families/nemotron_h", "families/deepseek_v3"} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			m := open(t, name)
 			if name == "trained" {

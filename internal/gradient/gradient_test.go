@@ -306,6 +306,8 @@ func TestUnsupported(t *testing.T) {
 	for dir, want := range map[string]string{
 		"families/mixtral": "gradients: a model with 4 experts", "families/lfm2": "short convolution", "families/bamba": "state space (Mamba2)", "families/bloom": "ALiBi (alibi)",
 		"families/gemma3n": "gradients: a model with 4 streams (altup.streams)", "families/gemma4": "feed-forward 40 to 80 (ffn)",
+		"families/gpt_oss": "gradients: a model with 4 experts",
+		"families/youtu":   "latent attention of rank 24 for keys and values, 20 for queries (latent.keyvalue)",
 	} {
 		_, err := New(open(t, dir), all).Add(t.Context(), open(t, dir), [][]int{ids}, nil)
 		if !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), want) {

@@ -23,14 +23,27 @@ var writers = []string{O, Down, ConvOut, DeltaOut, ScanOut, LaurelRight, LayerOu
 // number for each.
 var readers = []string{
 	Embed, Positions, EmbedNorm, Norm, Head, AttnNorm, AttnPost, FFNNorm, FFNPost,
-	Q, K, V, AttnGate, Gate, Up, Router, SharedGate, ConvIn, DeltaIn, DeltaGate, DeltaA, DeltaB,
+	Q, K, V, LatentQ, LatentKV, AttnGate, Gate, Up, Router, SharedGate, ConvIn, DeltaIn, DeltaGate, DeltaA, DeltaB,
 	ScanGate, ScanIn, ScanStep,
 	LaurelLeft, LaurelNorm, LayerIn, LayerGate, LayerPost,
 }
 
-// StreamAxes reports whether the rows of the tensor, and whether its columns, are channels of
+// StreamAxes reports whether the rows of a tensor of s, and whether its columns, are channels of
 // the residual stream.
-func (s Slot) StreamAxes() (rows, cols bool) {
+func (s *Spec) StreamAxes(slot Slot) (rows, cols bool) {
+	rows, cols = slot.streamAxes()
+	if s.IsLatent() {
+		switch slot.Kind() {
+		case K, V:
+			cols = false
+		case Q:
+			cols = s.Latent.Query == 0
+		}
+	}
+	return rows, cols
+}
+
+func (s Slot) streamAxes() (rows, cols bool) {
 	kind := s.Kind()
 	if _, of, ok := SplitExpert(kind); ok {
 		kind = of
@@ -89,7 +102,7 @@ func (m *Model) Reordered(order []int32) *Model {
 	out.Tensors = maps.Clone(m.Tensors)
 	for _, slot := range m.Spec.Slots() {
 		t := m.Tensors[slot.Name]
-		rows, cols := slot.StreamAxes()
+		rows, cols := m.Spec.StreamAxes(slot)
 		if t == nil || !rows && !cols {
 			continue
 		}

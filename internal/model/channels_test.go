@@ -13,26 +13,32 @@ import (
 // Every tensor with as many rows or columns as the stream has channels, and no other size in
 // common with it, is one of the stream in that axis.
 func TestStreamAxes(t *testing.T) {
-	s := Spec{
+	plain := Spec{
 		Vocab: 11, Hidden: 13, Blocks: 2, Heads: 2, KVHeads: 1, HeadDim: 4, FFN: 17, Positions: 19, EmbedNorm: true, PostNorm: true, Norm: NormLayer,
 		Bias:    Bias{QKV: true, O: true, FFN: true, Head: true},
 		Experts: Experts{Count: 3, Used: 1, FFN: 5, Shared: 7, SharedGate: true, Dense: []int{1}},
 	}
-	rows, cols := 0, 0
-	for _, slot := range s.Slots() {
-		r, c := slot.StreamAxes()
-		if r != (slot.Rows == s.Hidden) || c != (slot.Cols == s.Hidden) {
-			t.Errorf("%s, (%d, %d): %t, %t", slot.Name, slot.Rows, slot.Cols, r, c)
+	latent := plain
+	latent.KVHeads, latent.Rope.Dims, latent.Latent = 2, 2, Latent{Query: 6, KeyValue: 9, Value: 3}
+	direct := latent
+	direct.Latent.Query = 0
+	for _, s := range []Spec{plain, latent, direct} {
+		rows, cols := 0, 0
+		for _, slot := range s.Slots() {
+			r, c := s.StreamAxes(slot)
+			if r != (slot.Rows == s.Hidden) || c != (slot.Cols == s.Hidden) {
+				t.Errorf("%s, (%d, %d): %t, %t", slot.Name, slot.Rows, slot.Cols, r, c)
+			}
+			if r {
+				rows++
+			}
+			if c {
+				cols++
+			}
 		}
-		if r {
-			rows++
+		if rows < 7 || cols < 39 {
+			t.Errorf("only %d and %d tensors of the stream", rows, cols)
 		}
-		if c {
-			cols++
-		}
-	}
-	if rows < 7 || cols < 40 {
-		t.Errorf("only %d and %d tensors of the stream", rows, cols)
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 // memory it allocates does not depend on s.
 func (s *Spec) Check() error {
 	for _, check := range []func() error{
-		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkScan, s.checkScaled, s.checkBlocks, s.checkLayer, s.checkAltUp, s.checkLaurel, s.checkSparsity, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
+		s.checkSizes, s.checkTokens, s.checkSchedule, s.checkAttention, s.checkDelta, s.checkLatent, s.checkScan, s.checkScaled, s.checkBlocks, s.checkLayer, s.checkAltUp, s.checkLaurel, s.checkSparsity, s.checkKinds, s.checkScales, s.checkRopes, s.checkExperts,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -93,8 +93,10 @@ func (s *Spec) checkKinds() error {
 		return defect.Unsupported("qknorm", "%q with norm %q", string(s.QKNorm), string(s.Norm))
 	case s.QKRotated && s.QKNorm == QKNone:
 		return defect.Unsupported("qkrotated", "without qknorm")
-	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2, XIELU}, s.Activation) || s.Activation == XIELU && !s.Ungated:
+	case !slices.Contains([]Activation{SiLU, GELUTanh, GELU, ReLU, ReLU2, Clamped, XIELU}, s.Activation) || s.Activation == XIELU && !s.Ungated || s.Activation == Clamped && s.Ungated:
 		return defect.Unsupported("activation", "%q", string(s.Activation))
+	case s.Activation == Clamped && (len(s.Sparsity) > 0 || s.Layer.Width > 0):
+		return defect.Unsupported("activation", "%q with sparse gates or an input of each layer", string(s.Activation))
 	case s.PostNorm && s.Parallel:
 		return defect.Unsupported("postnorm", "the combination with parallel")
 	case s.NoPreNorm && s.Parallel:
@@ -117,6 +119,10 @@ func (s *Spec) checkScales() error {
 		return fmt.Errorf("scales of layers and logits are %g and %g, want positive numbers", s.ResidScale, s.LogitScale)
 	case !atLeast0(s.AttnCap) || !atLeast0(s.LogitCap):
 		return fmt.Errorf("caps of attention scores and logits are %g and %g, want positive numbers", s.AttnCap, s.LogitCap)
+	case s.Activation == Clamped && !(s.Clamp.Limit > 0 && s.Clamp.Limit < 1e30 && s.Clamp.Alpha > 0 && s.Clamp.Alpha < 1e30):
+		return fmt.Errorf("the activation is clamped with limit %g and factor %g, want positive numbers", s.Clamp.Limit, s.Clamp.Alpha)
+	case s.Activation != Clamped && s.Clamp != Clamp{}:
+		return fmt.Errorf("the activation is not clamped, but there are numbers for it")
 	case !(s.Alibi >= 0 && s.Alibi <= maxAlibi):
 		return fmt.Errorf("alibi is %g, want 0 to %d", s.Alibi, maxAlibi)
 	case s.Positions != 0 && (s.Positions < s.Context || s.Positions > MaxLength):

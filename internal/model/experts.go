@@ -23,6 +23,14 @@ type Experts struct {
 	// (DeepSeek-V3, arXiv 2412.19437, section 2.1.2). An expert's weight is its score.
 	Sigmoid bool `cbor:"sigmoid,omitempty" json:"sigmoid,omitempty"`
 	Selects bool `cbor:"selects,omitempty" json:"selects,omitempty"`
+	// Biases means that the router and the layers of experts add biases (gpt-oss).
+	Biases bool `cbor:"biases,omitempty" json:"biases,omitempty"`
+	// Groups, if not 0, divides the experts into so many groups of equal size. Only experts of
+	// UsedGroups of them compute: those in which the GroupBest largest scores, with the bias, have
+	// the largest sum (DeepSeek-V2, arXiv 2405.04434, section 2.1.3; DeepSeek-V3, section 2.1.2).
+	Groups     int `cbor:"groups,omitempty" json:"groups,omitempty"`
+	UsedGroups int `cbor:"usedgroups,omitempty" json:"usedgroups,omitempty"`
+	GroupBest  int `cbor:"groupbest,omitempty" json:"groupbest,omitempty"`
 	// Normalized divides the weights of these experts by their sum. Scale multiplies them;
 	// 0 means 1.
 	Normalized bool    `cbor:"normalized,omitempty" json:"normalized,omitempty"`
@@ -100,7 +108,7 @@ func (s *Spec) HasFFN() bool { return s.Experts.Count == 0 || len(s.Experts.Dens
 func (s *Spec) checkExperts() error {
 	e := &s.Experts
 	if e.Count == 0 {
-		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Scale != 0 {
+		if e.Used+e.FFN+e.Shared+len(e.Dense) != 0 || e.Groups != 0 || e.Sigmoid || e.Selects || e.Normalized || e.SharedGate || e.Biases || e.Scale != 0 {
 			return fmt.Errorf("there are no experts, but a description of them")
 		}
 		return nil
@@ -110,6 +118,8 @@ func (s *Spec) checkExperts() error {
 		return fmt.Errorf("%d experts, want 1 to %d", e.Count, MaxExperts)
 	case e.Used < 1 || e.Used > e.Count:
 		return fmt.Errorf("%d of %d experts compute, want at least one and at most all", e.Used, e.Count)
+	case e.checkGroups() != nil:
+		return e.checkGroups()
 	case e.FFN < 1 || e.FFN > MaxWidth || e.Shared < 0 || e.Shared > MaxWidth:
 		return fmt.Errorf("widths inside experts are %d and %d, want up to %d", e.FFN, e.Shared, MaxWidth)
 	case e.SharedGate && e.Shared == 0:
@@ -120,6 +130,8 @@ func (s *Spec) checkExperts() error {
 		return fmt.Errorf("blocks without experts are not in order")
 	case s.Ungated:
 		return defect.Unsupported("experts", "without a gate")
+	case e.Biases && e.Shared > 0:
+		return defect.Unsupported("experts", "with biases beside a shared expert")
 	case s.Bias.FFN:
 		return defect.Unsupported("experts", "with biases")
 	}
@@ -131,18 +143,39 @@ func (s *Spec) checkExperts() error {
 	return nil
 }
 
+// checkGroups returns an error for groups of experts that are inconsistent.
+func (e *Experts) checkGroups() error {
+	switch {
+	case e.Groups == 0 && e.UsedGroups == 0 && e.GroupBest == 0:
+		return nil
+	case e.Groups < 1 || e.Count%e.Groups != 0:
+		return fmt.Errorf("%d experts are not divisible by %d groups", e.Count, e.Groups)
+	case e.UsedGroups < 1 || e.UsedGroups > e.Groups || e.Used > e.UsedGroups*(e.Count/e.Groups):
+		return fmt.Errorf("%d experts compute, of %d of %d groups of %d", e.Used, e.UsedGroups, e.Groups, e.Count/e.Groups)
+	case e.GroupBest < 1 || e.GroupBest > e.Count/e.Groups:
+		return fmt.Errorf("groups of %d experts are compared by their %d best", e.Count/e.Groups, e.GroupBest)
+	}
+	return nil
+}
+
 // expertSlots calls vector and linear for the tensors of the experts of a block. rows and
 // cols are the shape.
 func (s *Spec) expertSlots(matrix func(kind string, rows, cols int, role Role)) {
 	e := &s.Experts
-	matrix(Router, e.Count, s.Hidden, Vector)
+	biased := func(kind string, rows, cols int, role Role) {
+		matrix(kind, rows, cols, role)
+		if s.Biased(kind) {
+			matrix(kind+BiasSuffix, 1, rows, Vector)
+		}
+	}
+	biased(Router, e.Count, s.Hidden, Vector)
 	if e.Selects {
 		matrix(RouterBias, 1, e.Count, Vector)
 	}
 	for i := range e.Count {
-		matrix(Expert(i, Gate), e.FFN, s.Hidden, Linear)
-		matrix(Expert(i, Up), e.FFN, s.Hidden, Linear)
-		matrix(Expert(i, Down), s.Hidden, e.FFN, Linear)
+		biased(Expert(i, Gate), e.FFN, s.Hidden, Linear)
+		biased(Expert(i, Up), e.FFN, s.Hidden, Linear)
+		biased(Expert(i, Down), s.Hidden, e.FFN, Linear)
 	}
 	if e.Shared == 0 {
 		return
@@ -165,6 +198,13 @@ var expertFeatures = []Feature{
 	{"experts.ffn", nil, count(func(s *Spec) int { return s.Experts.FFN }), nil},
 	{"experts.sigmoid", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Sigmoid }), nil},
 	{"experts.selects", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Selects }), nil},
+	{"experts.biases", nil, flag(func(s *Spec) bool { return s.Experts.Biases }), nil},
+	{"experts.groups", []string{Routing}, count(func(s *Spec) int { return s.Experts.Groups }), func(s *Spec) string {
+		e := &s.Experts
+		return noteIf(e.Groups > 0, fmt.Sprintf("experts of %d of %d groups", e.UsedGroups, e.Groups))
+	}},
+	{"experts.usedgroups", []string{Routing}, count(func(s *Spec) int { return s.Experts.UsedGroups }), nil},
+	{"experts.groupbest", []string{Routing}, count(func(s *Spec) int { return s.Experts.GroupBest }), nil},
 	{"experts.normalized", []string{Routing}, flag(func(s *Spec) bool { return s.Experts.Normalized }), nil},
 	{"experts.scale", []string{Routing}, number(func(s *Spec) float64 {
 		if s.Experts.Scale == 0 {

@@ -32,7 +32,7 @@ type Feature struct {
 }
 
 var (
-	norms     = []string{AltUpNorm, Again(AltUpNorm), LaurelNorm, LayerInner, LayerPost, EmbedNorm, AttnNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
+	norms     = []string{AltUpNorm, Again(AltUpNorm), LaurelNorm, LayerInner, LayerPost, EmbedNorm, AttnNorm, LatentQNorm, LatentKVNorm, AttnPost, FFNNorm, FFNPost, QNorm, KNorm, Norm}
 	rotations = []string{QRope, KRope}
 )
 
@@ -59,6 +59,7 @@ var ownFeatures = []Feature{
 	{"alibi", []string{Attended}, number(func(s *Spec) float64 { return s.Alibi }), func(s *Spec) string {
 		return noteIf(s.Alibi > 0, "ALiBi")
 	}},
+	{"sinks", []string{Attended}, flag(func(s *Spec) bool { return s.Sinks }), func(s *Spec) string { return noteIf(s.Sinks, "attention sinks") }},
 	{"residscale", []string{AttnResidual, FFNResidual}, number(func(s *Spec) float64 { return cmp.Or(s.ResidScale, 1) }), func(s *Spec) string {
 		return noteIf(cmp.Or(s.ResidScale, 1) != 1, "outputs of layers scaled by "+float(s.ResidScale))
 	}},
@@ -70,6 +71,10 @@ var ownFeatures = []Feature{
 	{"delta.valueheads", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueHeads }), nil},
 	{"delta.keydim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.KeyDim }), nil},
 	{"delta.valuedim", []string{DeltaMixed}, count(func(s *Spec) int { return s.Delta.ValueDim }), nil},
+	{"latent.keyvalue", everywhere, count(func(s *Spec) int { return s.Latent.KeyValue }), latentNote},
+	{"latent.query", everywhere, count(func(s *Spec) int { return s.Latent.Query }), nil},
+	{"latent.value", []string{Attended}, count(func(s *Spec) int { return s.Latent.Value }), nil},
+	{"latent.eps", []string{LatentQNorm, LatentKVNorm}, number(func(s *Spec) float64 { return s.Latent.Eps }), nil},
 	{"attngate", []string{AttnGated}, flag(func(s *Spec) bool { return s.AttnGate }), func(s *Spec) string {
 		return noteIf(s.AttnGate, "gates of the outputs of attention")
 	}},
@@ -135,6 +140,8 @@ var ownFeatures = []Feature{
 	{"activation", []string{Activated, Gate}, text(func(s *Spec) string { return cmp.Or(string(s.Activation), "silu") }), func(s *Spec) string {
 		return string(s.Activation)
 	}},
+	{"clamp.alpha", []string{Activated}, number(func(s *Spec) float64 { return s.Clamp.Alpha }), nil},
+	{"clamp.limit", []string{Activated}, number(func(s *Spec) float64 { return s.Clamp.Limit }), nil},
 	{"layer.width", everywhere, count(func(s *Spec) int { return s.Layer.Width }), func(s *Spec) string {
 		return noteIf(s.Layer.Width > 0, fmt.Sprintf("an input of each layer, %d wide", s.Layer.Width))
 	}},
@@ -155,7 +162,9 @@ var ownFeatures = []Feature{
 	{"outscale", []string{FFNResidual}, flag(func(s *Spec) bool { return s.OutScale }), func(s *Spec) string {
 		return noteIf(s.OutScale, "output of blocks scaled")
 	}},
-	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string { return noteIf(s.Bias.QKV, "biases of q, k and v") }},
+	{"bias.qkv", nil, flag(func(s *Spec) bool { return s.Bias.QKV }), func(s *Spec) string {
+		return noteIf(s.Bias.QKV, map[bool]string{false: "biases of q, k and v", true: "biases of latents"}[s.IsLatent()])
+	}},
 	{"bias.o", nil, flag(func(s *Spec) bool { return s.Bias.O }), nil},
 	{"bias.ffn", nil, flag(func(s *Spec) bool { return s.Bias.FFN }), nil},
 	{"bias.head", nil, flag(func(s *Spec) bool { return s.Bias.Head }), nil},

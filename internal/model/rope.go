@@ -18,7 +18,7 @@ const NoRope = -1
 type Rope struct {
 	Base    float64     `cbor:"base" json:"base"`
 	Scaling RopeScaling `cbor:"scaling" json:"scaling"`
-	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that are rotated; 0 means all
+	Dims    int         `cbor:"dims,omitempty" json:"dims,omitempty"`     // leading dimensions of a head that are rotated, or trailing ones with a Latent; 0 means all
 	Pairs   bool        `cbor:"pairs,omitempty" json:"pairs,omitempty"`   // the pairs are dimensions 2i and 2i+1 instead
 	Factor  float64     `cbor:"factor,omitempty" json:"factor,omitempty"` // RopeLinear, RopeLlama3 and RopeYarn
 	// RopeLlama3 divides a frequency by Factor if its wavelength is longer than

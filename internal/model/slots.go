@@ -27,6 +27,7 @@ const (
 	V        = "v"         // (KVHeads*HeadDim, Hidden)
 	QNorm    = "q_norm"    // (1, HeadDim) if QKNorm is QKGain or QKLayer, (1, Heads*HeadDim) if it is QKHead or QKWide
 	KNorm    = "k_norm"    // (1, HeadDim) or (1, KVHeads*HeadDim) likewise
+	Sinks    = "sinks"     // (1, Heads), if Spec.Sinks
 	O        = "o"         // (Hidden, Heads*HeadDim)
 	AttnPost = "attn_post" // (1, Hidden), if PostNorm
 	FFNNorm  = "ffn_norm"  // (1, Hidden), absent if NoPreNorm, or Parallel without TwoNorms
@@ -34,6 +35,8 @@ const (
 	Up       = "up"        // (FFN, Hidden)
 	Down     = "down"      // (Hidden, FFN)
 	FFNPost  = "ffn_post"  // (1, Hidden), if PostNorm
+
+	// With Spec.Latent, Q, K, V and O have other sizes, see there.
 
 	// BiasSuffix is appended to the kind of a linear layer to name its bias,
 	// (1, rows), and to the name of a norm to name its bias, (1, Hidden).
@@ -49,7 +52,7 @@ const (
 	VNorm        = "v_norm"        // (KVHeads*HeadDim), normalized values, if Spec.VNorm
 	QRope        = "q_rope"        // (Heads*HeadDim), rotated queries
 	KRope        = "k_rope"        // (KVHeads*HeadDim), rotated keys
-	Attended     = "attention"     // (Heads*HeadDim), the input of O
+	Attended     = "attention"     // (Heads*ValueDim), the input of O
 	AttnResidual = "attn_residual" // (Hidden), the residual stream after attention
 	Activated    = "act"           // (FFN), the input of Down
 	FFNResidual  = "ffn_residual"  // (Hidden), the residual stream after a step, or before the first step
@@ -265,6 +268,11 @@ func (s *Spec) mixerSlots(a Attention, vector func(kind string, n int), linear f
 
 // attentionSlots calls vector and linear for the tensors of a block's attention.
 func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), linear func(kind string, rows, cols int)) {
+	if s.IsLatent() {
+		s.latentSlots(vector, linear)
+		linear(O, s.Hidden, s.Heads*s.ValueDim())
+		return
+	}
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	linear(Q, q, s.Hidden)
 	if a.Back == 0 {
@@ -294,6 +302,9 @@ func (s *Spec) attentionSlots(a Attention, vector func(kind string, n int), line
 		vector(QNorm, q)
 		keyVector(KNorm, kv)
 	}
+	if s.Sinks {
+		vector(Sinks, s.Heads)
+	}
 	linear(O, s.Hidden, q)
 }
 
@@ -302,8 +313,13 @@ func (s *Spec) HasFFNNorm() bool { return !s.NoPreNorm && (!s.Parallel || s.TwoN
 
 // Biased reports whether the linear layers of a kind add a bias. The kind may be Head.
 func (s *Spec) Biased(kind string) bool {
+	if _, of, ok := SplitExpert(kind); ok || kind == Router {
+		return s.Experts.Biases && (!ok || slices.Contains([]string{Gate, Up, Down}, of))
+	}
 	switch kind {
 	case Q, K, V, AttnGate:
+		return s.Bias.QKV && !s.IsLatent()
+	case LatentQ, LatentKV:
 		return s.Bias.QKV
 	case O:
 		return s.Bias.O

@@ -72,6 +72,11 @@ type Spec struct {
 	// between 2^-Alibi and 1 and differs by head (ALiBi, arXiv 2108.12409, section 3).
 	Alibi float64 `cbor:"alibi,omitempty" json:"alibi,omitempty"`
 
+	// Sinks means that the softmax of each head is over the scores of the keys and one more number,
+	// Sinks of the head, whose share of attention goes to no value (gpt-oss; StreamingLLM, arXiv
+	// 2309.17453, section 3, equation 2).
+	Sinks bool `cbor:"sinks,omitempty" json:"sinks,omitempty"`
+
 	// Parallel means that the feed-forward layer has the same input as attention and
 	// no norm of its own (GPT-J; PaLM, arXiv 2204.02311, section 2).
 	Parallel bool `cbor:"parallel,omitempty" json:"parallel,omitempty"`
@@ -81,6 +86,9 @@ type Spec struct {
 	// Ungated means that the feed-forward layer is Down act(Up x), without a Gate.
 	Ungated    bool       `cbor:"ungated,omitempty" json:"ungated,omitempty"`
 	Activation Activation `cbor:"activation,omitempty" json:"activation,omitempty"`
+
+	// Clamp has the numbers of the activation Clamped.
+	Clamp Clamp `cbor:"clamp,omitzero" json:"clamp,omitzero"`
 
 	// FFNs, if not empty, has the width inside the feed-forward layer of each block, instead
 	// of FFN.
@@ -103,6 +111,7 @@ type Spec struct {
 	Delta   Delta   `cbor:"delta,omitzero" json:"delta,omitzero"`
 	Scan    Scan    `cbor:"scan,omitzero" json:"scan,omitzero"`
 	Scales  Scales  `cbor:"scales,omitzero" json:"scales,omitzero"`
+	Latent  Latent  `cbor:"latent,omitzero" json:"latent,omitzero"`
 	// AttnGate means that the outputs of attention are multiplied by sigmoid(AttnGate x).
 	AttnGate bool `cbor:"attngate,omitempty" json:"attngate,omitempty"`
 
@@ -195,13 +204,22 @@ const (
 type Activation string
 
 const (
-	SiLU     Activation = ""          // x/(1+exp(-x))
-	GELUTanh Activation = "gelu-tanh" // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
-	GELU     Activation = "gelu"      // x/2 * (1+erf(x/sqrt 2)) (arXiv 1606.08415)
-	ReLU     Activation = "relu"      // max(x, 0)
-	ReLU2    Activation = "relu2"     // max(x, 0)^2 (arXiv 2109.08668)
-	XIELU    Activation = "xielu"     // arXiv 2411.13010, with four numbers for each block; only if Ungated
+	SiLU     Activation = ""               // x/(1+exp(-x))
+	GELUTanh Activation = "gelu-tanh"      // GELU approximated by tanh (arXiv 1606.08415); gelu_new and gelu_pytorch_tanh
+	GELU     Activation = "gelu"           // x/2 * (1+erf(x/sqrt 2)) (arXiv 1606.08415)
+	ReLU     Activation = "relu"           // max(x, 0)
+	ReLU2    Activation = "relu2"          // max(x, 0)^2 (arXiv 2109.08668)
+	Clamped  Activation = "clamped-swiglu" // see Clamp; not if Ungated
+	XIELU    Activation = "xielu"          // arXiv 2411.13010, with four numbers for each block; only if Ungated
 )
+
+// A Clamp bounds what is inside the feed-forward layer (gpt-oss). Of a gate g and u of Up the
+// layer makes g' sigmoid(Alpha g') (u' + 1), where g' is g, at most Limit, and u' is u, at most
+// Limit and at least -Limit.
+type Clamp struct {
+	Alpha float64 `cbor:"alpha" json:"alpha"`
+	Limit float64 `cbor:"limit" json:"limit"`
+}
 
 // QKNorm is the normalization of the queries and keys (arXiv 2010.04245): of each head,
 // before rotation unless Spec.QKRotated.
@@ -218,7 +236,7 @@ const (
 
 // Bias lists the linear layers that add a bias vector.
 type Bias struct {
-	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value
+	QKV bool `cbor:"qkv" json:"qkv"` // query, key and value, or instead LatentQ and LatentKV
 	O   bool `cbor:"o" json:"o"`     // attention output
 	FFN bool `cbor:"ffn" json:"ffn"` // gate, up and down
 

@@ -2,6 +2,7 @@ package transformer
 
 import (
 	"context"
+	"slices"
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
@@ -11,16 +12,16 @@ import (
 // queryRows is the number of queries of one head that are scored together.
 const queryRows = 32
 
-// attend replaces each rotated query in q, (n, Heads*HeadDim), by its attention
-// output softmax(q K^T * scale) V over the positions up to its own (equation 1 of
+// attend sets out, (n, Heads*ValueDim), to the attention of each rotated query in q, (n,
+// Heads*HeadDim), which may be the same memory: softmax(q K^T * scale) V over the positions up to its own (equation 1 of
 // Attention Is All You Need). Each key serves Heads/KVHeads queries (arXiv
 // 2305.13245). A window or chunk restricts a query to the most recent of these
 // positions, but the cache keeps all of them.
-func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q rows) error {
+func (d *Decoder) attend(ctx context.Context, c *Cache, step int, q, out rows) error {
 	of, e := d.spec.AttentionOf(d.spec.Schedule[step]), c.entry(step)
 	from := of.First(c.used)
 	d.attention = attention{
-		cache: c, entry: e, q: q, of: of, block: &d.blocks[d.spec.Schedule[step]], blocks: (q.n + queryRows - 1) / queryRows,
+		cache: c, entry: e, q: q, out: out, of: of, block: &d.blocks[d.spec.Schedule[step]], blocks: (q.n + queryRows - 1) / queryRows,
 		from: from, keys: newSpan(&e.k, c, e.heads, &d.widened[0], from, q.n), values: newSpan(&e.v, c, e.heads, &d.widened[1], from, q.n),
 	}
 	a := &d.attention
@@ -84,7 +85,7 @@ func (d *Decoder) widenBlock(worker, i int) error {
 type attention struct {
 	cache        *Cache
 	entry        *entry
-	q            rows
+	q, out       rows
 	of           model.Attention
 	block        *block
 	blocks       int // of queries
@@ -144,14 +145,26 @@ func (w *worker) attendBlock(d *Decoder, a *attention, head, first int) {
 		if d.slopes != nil {
 			lowerByDistance(p, d.slopes[head])
 		}
-		kernel.Softmax(p)
+		if a.block.sinks != nil {
+			softmaxBeside(p, a.block.sinks[head])
+		} else {
+			kernel.Softmax(p)
+		}
 	}
 	for t := 0; t < n; {
 		skip, m := a.of.First(c.used+first+t)-from, 1
 		for t+m < n && a.of.First(c.used+first+t+m)-from == skip {
 			m++
 		}
-		kernel.MixRows(a.q.data[(first+t)*a.q.stride+head*e.headDim:], a.q.stride, w.scores[t*keys+skip:], keys, m, c.used+first+t+1-from-skip, v[skip*e.headDim:], e.headDim, e.headDim)
+		kernel.MixRows(a.out.data[(first+t)*a.out.stride+head*e.v.width:], a.out.stride, w.scores[t*keys+skip:], keys, m, c.used+first+t+1-from-skip, v[skip*e.v.width:], e.v.width, e.v.width)
 		t += m
 	}
+}
+
+// softmaxBeside replaces the scores p of one query by their part of the softmax of p and sink.
+func softmaxBeside(p []float32, sink float32) {
+	largest := slices.Max(p)
+	kernel.Softmax(p)
+	// The largest share is 1/sum, where sum is that of exp(p - largest).
+	multiply(p, 1/(1+float32(kernel.Exp(sink-largest)*slices.Max(p))))
 }

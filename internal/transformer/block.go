@@ -5,19 +5,22 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/rotary"
 )
 
 // A block is one stored layer.
 type block struct {
-	rope         *rope // one of Decoder.ropes, or nil
-	attnNorm     norm  // zero when NoPreNorm
-	headDim      int   // with kvHeads that of the block, see Spec.Of
+	rope         *rotary.Table // one of Decoder.ropes, or nil
+	attnNorm     norm          // zero when NoPreNorm
+	headDim      int           // with kvHeads that of the block, see Spec.Of
 	kvHeads      int
+	still        int      // dimensions of a head before those that are rotated
 	scale        float32  // of the scores
 	q            linear   // (Heads*HeadDim, Hidden)
 	k, v         linear   // (KVHeads*HeadDim, Hidden); zero if the block has none of its own, or its values are its keys
 	vNorm        headNorm // zero unless VNorm
 	qNorm, kNorm headNorm
+	sinks        []float32                     // (Heads), or nil
 	temper       bool                          // scores are multiplied by temperatures
 	o            linear                        // (Hidden, Heads*HeadDim)
 	attnPost     norm                          // zero unless PostNorm
@@ -31,11 +34,12 @@ type block struct {
 	layer        layerInput
 	altUp        altUp
 	laurel       laurel
-	outScale     float32      // if OutScale
-	conv         *convolution // nil in blocks without one; q, k, v and o are zero in blocks with one
-	attnGate     linear       // (Heads*HeadDim, Hidden), zero unless AttnGate
-	delta        *deltaRule   // nil in blocks without it; q, k, v and o are zero in blocks with it
-	scan         *stateSpace  // nil in blocks without it
+	outScale     float32          // if OutScale
+	conv         *convolution     // nil in blocks without one; q, k, v and o are zero in blocks with one
+	attnGate     linear           // (Heads*HeadDim, Hidden), zero unless AttnGate
+	latent       *latentAttention // nil without
+	delta        *deltaRule       // nil in blocks without it; q, k, v and o are zero in blocks with it
+	scan         *stateSpace      // nil in blocks without it
 }
 
 // activations lists the function of each kind of feed-forward layer.
@@ -98,8 +102,11 @@ func blockOf(m *model.Model, b int) block {
 
 // activationOf returns the function of the feed-forward layer of block b of m. It may change gate.
 func activationOf(m *model.Model, b int) func(dst, gate, up []float32) {
-	if m.Spec.Activation == model.XIELU {
+	switch c := m.Spec.Clamp; m.Spec.Activation {
+	case model.XIELU:
 		return XIELUOf(m, b).Mul
+	case model.Clamped:
+		return kernel.Clamped{Alpha: float32(c.Alpha), Limit: float32(c.Limit)}.Mul
 	}
 	act, share := activations[m.Spec.Activation], m.Spec.SparsityOf(b)
 	if share == 0 {
@@ -117,6 +124,12 @@ func (w *block) takeAttention(m *model.Model, b int) {
 	s, a := m.Spec.Of(b), m.Spec.AttentionOf(b)
 	w.headDim, w.kvHeads, w.scale = s.HeadDim, s.KVHeads, float32(s.ScoreScale())
 	w.q, w.o, w.qNorm = linearOf(m, b, model.Q), linearOf(m, b, model.O), headNormOf(m, b, model.QNorm)
+	if s.IsLatent() {
+		w.latent, w.still = latentAttentionOf(m, b), s.KeyRows()
+	}
+	if s.Sinks {
+		w.sinks = vector(m, model.Name(b, model.Sinks))
+	}
 	if s.AttnGate {
 		w.attnGate = linearOf(m, b, model.AttnGate)
 	}
@@ -162,6 +175,9 @@ func (w *block) linears() map[string]*linear {
 	w.altUp.linears(all)
 	if w.attnGate.w != nil {
 		all[model.AttnGate] = &w.attnGate
+	}
+	if w.latent != nil {
+		w.latent.linears(all)
 	}
 	if w.delta != nil {
 		w.delta.linears(all)

@@ -36,11 +36,12 @@ type entry struct {
 	state  recurrence.State
 }
 
-// A store holds the keys or the values of a step, (KVHeads, capacity, HeadDim).
+// A store holds the keys or the values of a step, (KVHeads, capacity, width).
 type store struct {
+	width  int             // of a vector: HeadDim or ValueDim
 	stride int             // of a vector, in floats
 	floats []float32       // (KVHeads, capacity, stride), if they are stored as float32
-	matrix *qtensor.Matrix // (KVHeads*capacity, HeadDim) otherwise, else nil
+	matrix *qtensor.Matrix // (KVHeads*capacity, width) otherwise, else nil
 }
 
 // NewCache returns an empty cache for up to limit positions.
@@ -68,7 +69,7 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 		}
 		if c.steps[i] = like[key]; c.steps[i] == nil {
 			stride := kernel.Padded(t.HeadDim)
-			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.HeadDim, t.HeadDim),
+			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.ValueDim(), t.ValueDim()),
 				heads: key.heads, headDim: t.HeadDim, keyStride: stride, width: key.width}
 			c.entries = append(c.entries, c.steps[i])
 		}
@@ -95,9 +96,9 @@ func inputWidth(s *model.Spec, block int) int {
 
 func newStore(scheme qtensor.Scheme, width, stride int) store {
 	if scheme.Kind == qtensor.F32 {
-		return store{stride: stride}
+		return store{width: width, stride: stride}
 	}
-	return store{stride: stride, matrix: &qtensor.Matrix{Scheme: scheme, Cols: width}}
+	return store{width: width, stride: stride, matrix: &qtensor.Matrix{Scheme: scheme, Cols: width}}
 }
 
 // Bytes returns the memory that is allocated for keys and values.
@@ -132,14 +133,14 @@ func keyBytes(s *model.Spec, a Arithmetic, block int) int64 {
 	}
 	sized := s.Of(block)
 	s = &sized
-	bytes := func(scheme qtensor.Scheme, stride int) int64 {
+	bytes := func(scheme qtensor.Scheme, width, stride int) int64 {
 		if scheme.Kind == qtensor.F32 {
 			return 4 * int64(stride)
 		}
-		size, _ := scheme.Size(1, s.HeadDim)
+		size, _ := scheme.Size(1, width)
 		return size
 	}
-	return int64(s.KVHeads) * (bytes(a.Keys, kernel.Padded(s.HeadDim)) + bytes(a.Values, s.HeadDim))
+	return int64(s.KVHeads) * (bytes(a.Keys, s.HeadDim, kernel.Padded(s.HeadDim)) + bytes(a.Values, s.ValueDim(), s.ValueDim()))
 }
 
 // ReadBytes returns the bytes of a cache that a token at position pos reads, of all positions
@@ -190,7 +191,7 @@ func (s *store) grow(c *Cache, e *entry, capacity int) error {
 		s.floats = x
 		return nil
 	}
-	m, err := qtensor.New(s.matrix.Scheme, e.heads*capacity, e.headDim)
+	m, err := qtensor.New(s.matrix.Scheme, e.heads*capacity, s.width)
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func (c *Cache) entry(step int) *entry {
 	return c.steps[step]
 }
 
-// append stores rotated keys and values, both (n, KVHeads*HeadDim), at the n
+// append stores rotated keys and values, (n, KVHeads*HeadDim) and (n, KVHeads*ValueDim), at the n
 // positions that follow those in use. It does not change c.used, because further
 // steps store the same positions.
 func (c *Cache) append(step int, k, v rows) error {
@@ -250,11 +251,11 @@ func (c *Cache) append(step int, k, v rows) error {
 	for t := range k.n {
 		pos := c.used + t
 		for h := range e.heads {
-			at, i := h*e.headDim, h*c.capacity+pos
-			if err := e.k.put(&c.rounder, i, k.row(t)[at:][:e.headDim]); err != nil {
+			i := h*c.capacity + pos
+			if err := e.k.put(&c.rounder, i, k.row(t)[h*e.k.width:][:e.k.width]); err != nil {
 				return fmt.Errorf("step %d, position %d, key of head %d, %w; store keys in a wider type", step, pos, h, err)
 			}
-			if err := e.v.put(&c.rounder, i, v.row(t)[at:][:e.headDim]); err != nil {
+			if err := e.v.put(&c.rounder, i, v.row(t)[h*e.v.width:][:e.v.width]); err != nil {
 				return fmt.Errorf("step %d, position %d, value of head %d, %w; store values in a wider type", step, pos, h, err)
 			}
 		}
@@ -308,10 +309,10 @@ func (c *Cache) row(step, position int) (all []float32) {
 		all = append(all, e.inputs[position*e.width:][:e.width]...)
 	}
 	var read qtensor.Reader
-	scratch := make([]float32, e.keyStride)
+	scratch := make([]float32, max(e.k.stride, e.v.stride))
 	for h := range e.heads {
 		for _, s := range []*store{&e.k, &e.v} {
-			all = append(all, s.read(scratch, &read, h*c.capacity+position, 1)[:e.headDim]...)
+			all = append(all, s.read(scratch, &read, h*c.capacity+position, 1)[:s.width]...)
 		}
 	}
 	return all

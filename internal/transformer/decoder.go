@@ -19,6 +19,7 @@ import (
 	"thimble/internal/model"
 	"thimble/internal/parallel"
 	"thimble/internal/qtensor"
+	"thimble/internal/rotary"
 )
 
 // A Decoder runs one model. It keeps the weights as they are stored and widens a
@@ -34,7 +35,7 @@ type Decoder struct {
 	head       linear          // (Vocab, Hidden); the weights are embed if tied
 	norm       norm
 	blocks     []block
-	ropes      []*rope
+	ropes      []*rotary.Table
 	operations [][]operation // of each step
 	workers    []worker      // one for each of parallel.Workers
 
@@ -87,7 +88,7 @@ func New(m *model.Model) (*Decoder, error) { return NewWith(m, Arithmetic{}) }
 func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 	s := &m.Spec
 	d := &Decoder{
-		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rope{newRope(&s.Rope, s.HeadOf(0))},
+		spec: s, bounded: memory.Bounded(), arithmetic: a, embed: m.Tensors[model.Embed], blocks: make([]block, s.Blocks), ropes: []*rotary.Table{rotary.New(&s.Rope, s.HeadOf(0))},
 		positions: m.Tensors[model.Positions], slopes: alibiSlopes(s),
 		embedScale: float32(s.EmbedScale), layerEmbed: m.Tensors[model.LayerEmbed], residScale: float32(s.ResidScale),
 	}
@@ -98,7 +99,7 @@ func NewWith(m *model.Model, a Arithmetic) (*Decoder, error) {
 		d.ones = slices.Repeat([]float32{1}, widest.FFN)
 	}
 	for i := range s.Ropes {
-		d.ropes = append(d.ropes, newRope(&s.Ropes[i], s.HeadOf(1+i)))
+		d.ropes = append(d.ropes, rotary.New(&s.Ropes[i], s.HeadOf(1+i)))
 	}
 	err := parallel.Guard(func() error {
 		if err := a.checkFor(m); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"thimble/internal/kernel"
 	"thimble/internal/model"
+	"thimble/internal/routing"
 )
 
 // A mixture holds the experts of one block.
@@ -23,7 +24,7 @@ type feedForward struct{ gate, up, down linear }
 
 func mixtureOf(m *model.Model, b int) *mixture {
 	e := &m.Spec.Experts
-	matrix := func(kind string) linear { return linear{w: m.Tensors[model.Name(b, kind)]} }
+	matrix := func(kind string) linear { return linearOf(m, b, kind) }
 	w := &mixture{router: matrix(model.Router)}
 	if e.Selects {
 		w.bias = vector(m, model.Name(b, model.RouterBias))
@@ -65,8 +66,7 @@ type expertPass struct {
 	none            []float32 // zeros, for the other positions
 
 	sharedGate, sharedUp rows // (positions, Shared)
-	order                []int
-	scores               []float32
+	router               *routing.Router
 }
 
 func newExpertPass(s *model.Spec, n int) *expertPass {
@@ -74,7 +74,7 @@ func newExpertPass(s *model.Spec, n int) *expertPass {
 	p := &expertPass{
 		logits: newRows(n, e.Count), weights: newRows(n, e.Count), at: make([]int, n),
 		whole: [4]rows{newRows(n, s.Hidden), newRows(n, e.FFN), newRows(n, e.FFN), newRows(n, s.Hidden)},
-		none:  make([]float32, max(s.Hidden, e.FFN)), order: make([]int, e.Count), scores: make([]float32, e.Count),
+		none:  make([]float32, max(s.Hidden, e.FFN)), router: routing.New(e),
 	}
 	p.take(0)
 	if e.Shared > 0 {
@@ -202,62 +202,13 @@ func (p *pass) projectRouter(ctx context.Context, step int) error {
 
 // route computes the weights of the experts, and empties the sum of their outputs.
 func (p *pass) route(_ context.Context, step int) error {
-	s, bias := &p.d.spec.Experts, p.block(step).experts.bias
+	bias := p.block(step).experts.bias
 	for t := range p.x.n {
 		clear(p.y.row(t))
-		p.experts.weigh(s, p.experts.weights.row(t), p.experts.logits.row(t), bias)
+		p.experts.router.Weigh(p.experts.weights.row(t), p.experts.logits.row(t), bias)
 	}
 	return nil
 }
-
-// weigh sets weights to those of the experts, 0 for those that do not compute, given their
-// logits, all (Count). Of equal scores the first counts as larger.
-func (p *expertPass) weigh(s *model.Experts, weights, logits, bias []float32) {
-	scores := p.scores
-	copy(scores, logits)
-	if s.Sigmoid {
-		for i, x := range scores {
-			scores[i] = sigmoid(x)
-		}
-	} else {
-		kernel.Softmax(scores)
-	}
-	for i := range p.order {
-		p.order[i] = i
-	}
-	rank := func(i int) float32 {
-		if bias == nil {
-			return scores[i]
-		}
-		return scores[i] + bias[i]
-	}
-	clear(weights)
-	var sum float32
-	for k := range s.Used {
-		best := k
-		for j := k + 1; j < len(p.order); j++ {
-			if a, b := rank(p.order[j]), rank(p.order[best]); a > b || a == b && p.order[j] < p.order[best] {
-				best = j
-			}
-		}
-		p.order[k], p.order[best] = p.order[best], p.order[k]
-		e := p.order[k]
-		weights[e] = scores[e]
-		sum += scores[e]
-	}
-	scale := float32(1)
-	if s.Scale != 0 {
-		scale = float32(s.Scale)
-	}
-	for _, e := range p.order[:s.Used] {
-		if s.Normalized {
-			weights[e] /= sum
-		}
-		weights[e] *= scale
-	}
-}
-
-func sigmoid(x float32) float32 { return 1 / (1 + kernel.Exp(-x)) }
 
 // gather copies the input of expert e, from the positions at which it computes.
 func (p *pass) gather(e int) error {
@@ -299,7 +250,7 @@ func (p *pass) addShared(_ context.Context, step int) error {
 	for t := range p.x.n {
 		out := p.experts.whole[3].row(t)
 		if gate != nil {
-			multiply(out, sigmoid(kernel.Dot(p.ffnInput().row(t), gate)))
+			multiply(out, routing.Sigmoid(kernel.Dot(p.ffnInput().row(t), gate)))
 		}
 		kernel.Add(p.y.row(t), out)
 	}

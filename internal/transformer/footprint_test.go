@@ -10,7 +10,7 @@ import (
 
 // Footprint has all the rows of a pass, and at least what is kept before each group.
 func TestFootprint(t *testing.T) {
-	for _, dir := range []string{"llama-tied", "phi", "gemma3", "qwen3", "families/gemma3n", "families/lfm2", "families/qwen3_5-even", "families/granitemoehybrid", "families/falcon_h1"} {
+	for _, dir := range []string{"llama-tied", "phi", "gemma3", "qwen3", "families/gemma3n", "families/lfm2", "families/qwen3_5-even", "families/granitemoehybrid", "families/falcon_h1", "families/youtu"} {
 		m, err := convert.Open(filepath.Join("../../fixtures", dir), convert.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -22,8 +22,11 @@ func TestFootprint(t *testing.T) {
 		}
 		p := d.newPass([]sequence{{&Cache{}, 1}})
 		p.reshape(len(m.Spec.Schedule) - 1) // the widest block
-		running, keeping := Footprint(&m.Spec)
+		running, keeping := m.Spec.Footprint()
 		all := []rows{p.x, p.h, p.y, p.q, p.k, p.v, p.gate, p.up, p.laurel}
+		for _, x := range p.latent.all() {
+			all = append(all, *x)
+		}
 		if p.layer != nil {
 			all = append(all, p.layer.embedded, p.layer.inner, p.layer.gated)
 		}

@@ -32,8 +32,10 @@ func gain(m *model.Model, name string) []float32 {
 
 // normalize applies the model's kind of norm to x and writes the result to h,
 // which may be x.
-func (d *Decoder) normalize(h, x rows, w norm) {
-	eps := float32(d.spec.NormEps)
+func (d *Decoder) normalize(h, x rows, w norm) { d.normalizeWith(h, x, w, float32(d.spec.NormEps)) }
+
+// normalizeWith is normalize with another epsilon.
+func (d *Decoder) normalizeWith(h, x rows, w norm, eps float32) {
 	if x.n == 1 {
 		d.normalizeRows(h, x, w, eps, 0, 1)
 		return

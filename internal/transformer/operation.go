@@ -20,6 +20,8 @@ type Operation struct {
 // the name of what they write.
 const (
 	opQKV       = "qkv"
+	opLatents   = "latents"
+	opKV        = "kv"
 	opDeltaIn   = "delta_inputs"
 	opScanIn    = "scan_inputs"
 	opQKNorm    = "qk_norm"
@@ -33,13 +35,15 @@ const (
 	opAltUpIn = "altup_in"
 	opStreams = "streams"
 
+	opLatentNorm = "latent_norm"
+
 	opTwoNorms = "two_norms" // the feed-forward layer's norm, before attention adds to the stream
 )
 
 // operationOrder lists every Operation that a step of any model may have, in the
 // order in which all models run them.
 var operationOrder = slices.Concat([]string{
-	model.EmbedNorm, opAltUpIn, opStreams, model.AltUpNorm, model.AltUpRouter, model.AltUpRoute, model.AltUpPredict, model.AltUpPredicted, model.AttnNorm, opTwoNorms, opQKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, opScanIn, model.ScanMixed, model.ScanOut, model.ScanSum, model.AttnPost, model.AttnResidual, model.LaurelLeft, model.LaurelRight, model.LaurelNorm, model.LaurelSum,
+	model.EmbedNorm, opAltUpIn, opStreams, model.AltUpNorm, model.AltUpRouter, model.AltUpRoute, model.AltUpPredict, model.AltUpPredicted, model.AttnNorm, opTwoNorms, opLatents, opLatentNorm, model.Q, opQKV, opKV, opQKNorm, model.VNorm, opRope, opQKRotated, model.Attended, model.AttnGated, model.O, model.ConvIn, model.Conv, model.ConvOut, opDeltaIn, model.DeltaMixed, model.DeltaOut, opScanIn, model.ScanMixed, model.ScanOut, model.ScanSum, model.AttnPost, model.AttnResidual, model.LaurelLeft, model.LaurelRight, model.LaurelNorm, model.LaurelSum,
 	model.FFNNorm, opGateUp, model.Activated, model.Down, model.Router, model.Routing, opExpert, opShared, model.FFNPost, model.FFNSum,
 	model.Again(model.AltUpNorm), model.Again(model.AltUpRouter), model.Again(model.AltUpRoute), model.AltUpCorrect, model.AltUpCorrected, model.AltUpScale,
 	model.LayerIn, model.LayerInner, model.LayerGate, model.LayerMixed, model.LayerOut, model.LayerPost, model.FFNResidual,
@@ -212,6 +216,9 @@ func attentionOperations(s *model.Spec, b int, input string) (all []operation) {
 	add := func(name string, layers, reads, writes []string, run func(*pass, context.Context, int) error) {
 		all = append(all, operation{Operation{name, layers, reads, writes}, run})
 	}
+	if s.IsLatent() {
+		return latentOperations(s, input)
+	}
 	q, k, v, a := model.Q, model.K, model.V, s.AttentionOf(b)
 	if a.Back > 0 {
 		return queryOperations(s, input)
@@ -296,6 +303,9 @@ func list(names ...string) []string { return names }
 // activations returns the rows that hold the activations called name, from the
 // operation that writes them until their memory is reused.
 func (p *pass) activations(name string) rows {
+	if x, ok := p.latent.activations(name); ok {
+		return x
+	}
 	switch name {
 	case model.AttnNorm, model.AltUpNorm, model.Again(model.AltUpNorm), model.AltUpScale:
 		return p.h

@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"thimble/internal/atomicfile"
-	"thimble/internal/kernel"
 	"thimble/internal/model"
 )
 
@@ -107,41 +106,6 @@ func partsOf(sequences []sequence, positions int) (all []part) {
 		at.n += q.n
 	}
 	return append(all, at)
-}
-
-// Footprint returns the bytes that a Trace of a model takes for each position that runs at a
-// time, and at most for each that it keeps.
-func Footprint(s *model.Spec) (running, keeping int64) {
-	widest := s.Widest()
-	s = &widest
-	padded := func(n int) int64 { return 4 * int64(kernel.Padded(n)) }
-	hidden, heads, ffn := padded(s.Hidden), padded(s.Heads*s.HeadDim), padded(s.FFN)
-	running = 3*hidden + heads + 2*padded(s.KVHeads*s.HeadDim) + 2*ffn
-	if s.Layer.Width > 0 {
-		running += hidden + 2*padded(s.Layer.Width)
-	}
-	if n := s.AltUp.Streams; n > 0 { // each other stream and what becomes of it, the prediction, and coefficients
-		running += int64(2*n-1)*hidden + 2*padded(n) + padded(n*n)
-	}
-	if s.Laurel > 0 {
-		running += padded(s.Laurel)
-	}
-	if s.AttnGate {
-		running += heads
-	}
-	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Conv > 0 }) {
-		running += padded(3*s.Hidden) + hidden
-	}
-	if d := s.Delta; d.ValueHeads > 0 {
-		running += padded(d.Mixed()) + 2*padded(d.Values()) + 2*padded(d.ValueHeads)
-	}
-	if c := s.Scan; c.Heads > 0 {
-		running += padded(c.Mixed()) + 2*padded(c.Values()) + padded(c.Heads)
-	}
-	if slices.ContainsFunc(s.Attention, func(a model.Attention) bool { return a.Beside }) {
-		running += hidden
-	}
-	return running, hidden + max(hidden+heads, ffn)
 }
 
 // Close removes the files of t.
@@ -247,7 +211,7 @@ func (s *parts) load(window *rows, whole *pass, step, op int, name string, first
 func (p *pass) cut(at part) *pass {
 	c := *p
 	c.sequences = at.sequences
-	for _, x := range []*rows{&c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up, &c.attnGate} {
+	for _, x := range append(c.latent.all(), &c.x, &c.h, &c.h2, &c.y, &c.q, &c.k, &c.v, &c.gate, &c.up, &c.attnGate) {
 		if x.n > 0 {
 			*x = x.slice(0, at.n)
 		}

@@ -28,8 +28,9 @@ type pass struct {
 	conv      rows        // (positions, 3*Hidden), of a convolution; empty if there is none
 	convolved rows        // (positions, Hidden)
 	attnGate  rows        // (positions, Heads*HeadDim); empty unless AttnGate
-	delta     *deltaPass  // nil without blocks with the delta rule
-	scan      *scanPass   // nil without state spaces
+	latent    latentPass
+	delta     *deltaPass // nil without blocks with the delta rule
+	scan      *scanPass  // nil without state spaces
 	advance   recurrence.Advance
 }
 
@@ -46,7 +47,10 @@ func (d *Decoder) newPass(sequences []sequence) *pass {
 	}
 	p := &pass{
 		d: d, sequences: sequences, x: newRows(n, s.Hidden), h: newRows(n, s.Hidden), y: newRows(n, s.Hidden),
-		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.HeadDim),
+		q: newRows(n, s.Heads*s.HeadDim), k: newRows(n, s.KVHeads*s.HeadDim), v: newRows(n, s.KVHeads*s.ValueDim()),
+	}
+	if s.IsLatent() {
+		p.latent = newLatentPass(s, n)
 	}
 	p.shapes = shapesOf(s, n)
 	if s.Layer.Width > 0 {
@@ -103,7 +107,7 @@ func (p *pass) ffnInput() rows {
 func (p *pass) extendRopes() {
 	for _, q := range p.sequences {
 		for _, r := range p.d.ropes {
-			r.extend(q.cache.used + q.n)
+			r.Extend(q.cache.used + q.n)
 		}
 		p.d.extendTemperatures(q.cache.used + q.n)
 	}
@@ -191,20 +195,21 @@ func (p *pass) rotateRows(w *block, q, k rows, position, from, to int) {
 	for t := from; t < to; t++ {
 		for i, x := range [2][]float32{q.row(t), k.row(t)} {
 			for ; len(x) > 0 && (i == 0 || w.k.w != nil); x = x[w.headDim:] {
-				w.rope.rotate(x, position+t)
+				w.rope.Rotate(x[w.still:], position+t)
 			}
 		}
 	}
 }
 
-// attend appends keys and values to the caches and computes q = attention(q, k, v).
+// attend appends keys and values to the caches and computes attention(q, k, v), in place of q if
+// its heads are as wide as those of the values.
 func (p *pass) attend(ctx context.Context, step int) error {
-	at := 0
+	at, out := 0, p.activations(model.Attended)
 	for _, s := range p.sequences {
 		if err := s.cache.append(step, p.k.slice(at, s.n), p.v.slice(at, s.n)); err != nil {
 			return err
 		}
-		if err := p.d.attend(ctx, s.cache, step, p.q.slice(at, s.n)); err != nil {
+		if err := p.d.attend(ctx, s.cache, step, p.q.slice(at, s.n), out.slice(at, s.n)); err != nil {
 			return err
 		}
 		at += s.n
@@ -223,9 +228,9 @@ func (p *pass) gateAttention(context.Context, int) error {
 	return nil
 }
 
-// projectOutput computes y = O q.
+// projectOutput computes y = O x, where x is the output of attention.
 func (p *pass) projectOutput(ctx context.Context, step int) error {
-	return p.d.apply(ctx, p.q, product{p.y, p.block(step).o})
+	return p.d.apply(ctx, p.activations(model.Attended), product{p.y, p.block(step).o})
 }
 
 // normalizeLayer normalizes y, the output of a layer, in place.

@@ -63,8 +63,8 @@ func traceWithin(t *testing.T, m *model.Model, texts [][]int, r transformer.Room
 // every window that is loaded.
 func TestRoom(t *testing.T) {
 	// Two branches that read one input; one that reads the residual stream; two norms of it;
-	// experts, which all positions share; convolutions; several streams.
-	for _, name := range []string{"phi", "architectures/olmo2", "families/gpt_neox", "families/olmoe", "families/lfm2", "families/gemma3n"} {
+	// experts, which all positions share; convolutions; several streams; latents.
+	for _, name := range []string{"phi", "architectures/olmo2", "families/gpt_neox", "families/olmoe", "families/lfm2", "families/gemma3n", "families/youtu"} {
 		t.Run(name, func(t *testing.T) { roomAt(t, name) })
 	}
 }

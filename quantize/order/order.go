@@ -69,7 +69,7 @@ func GroupOf(m *model.Model, r *quantize.Recipe, p *quantize.Plan) int {
 	var schemes []qtensor.Scheme
 	var weights []int64
 	for _, e := range p.Tensors {
-		if _, cols := e.StreamAxes(); cols {
+		if _, cols := m.Spec.StreamAxes(e.Slot); cols {
 			schemes, weights = append(schemes, e.To), append(weights, int64(e.Rows)*int64(e.Cols))
 		}
 	}
@@ -113,7 +113,7 @@ func turned(m *model.Model, guessed map[string]*rounding.Input, channels []int32
 	out := maps.Clone(guessed)
 	for _, slot := range m.Spec.Slots() {
 		in := guessed[slot.Name]
-		if _, cols := slot.StreamAxes(); !cols || in == nil {
+		if _, cols := m.Spec.StreamAxes(slot); !cols || in == nil {
 			continue
 		}
 		same := *in
@@ -145,7 +145,7 @@ func profilesOf(ctx context.Context, m *model.Model, cost []float64) ([]*profile
 	classes := map[string]*profile{}
 	var slots []model.Slot
 	for _, slot := range m.Spec.Slots() {
-		_, cols := slot.StreamAxes()
+		_, cols := m.Spec.StreamAxes(slot)
 		if slot.Role == model.Vector || !cols {
 			continue
 		}

@@ -12,7 +12,11 @@ func (p *powers) attention(b int, h []float64) error {
 	sized := p.m.Spec.Of(b)
 	s := &sized
 	name := func(kind string) string { return model.Name(b, kind) }
-	p.feeds(h, name(model.Q))
+	if s.IsLatent() {
+		h = p.latents(b, h)
+	} else {
+		p.feeds(h, name(model.Q))
+	}
 	if s.AttnGate { // about the same factor for all columns
 		p.feeds(h, name(model.AttnGate))
 	}
@@ -20,12 +24,34 @@ func (p *powers) attention(b int, h []float64) error {
 	if err != nil {
 		return err
 	}
-	mixed := make([]float64, s.Heads*s.HeadDim)
+	width := s.ValueDim()
+	mixed := make([]float64, s.Heads*width)
 	for i := range mixed {
-		head, d := i/s.HeadDim, i%s.HeadDim
-		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*s.HeadDim+d]
+		head, d := i/width, i%width
+		mixed[i] = attentionShare * value[head/(s.Heads/s.KVHeads)*width+d]
 	}
 	return p.adds(name(model.O), name(model.AttnPost), mixed, 1)
+}
+
+// latents feeds h to the layers that read the input of latent attention, and returns the input of
+// keys and values. What the norms of latents make has the power of their gains.
+func (p *powers) latents(b int, h []float64) []float64 {
+	name := func(kind string) string { return model.Name(b, kind) }
+	gains := func(kind string) []float64 {
+		all := []float64{}
+		for _, g := range p.vector(name(kind)) {
+			all = append(all, float64(g)*float64(g))
+		}
+		return all
+	}
+	p.feeds(h, name(model.LatentKV))
+	if p.m.Spec.Latent.Query == 0 {
+		p.feeds(h, name(model.Q))
+	} else {
+		p.feeds(h, name(model.LatentQ))
+		p.feeds(gains(model.LatentQNorm), name(model.Q))
+	}
+	return gains(model.LatentKVNorm)
 }
 
 // valuesOf returns the power of the values to which block b attends. h is its input.

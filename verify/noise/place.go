@@ -112,21 +112,21 @@ func rotaryRatio(m *model.Model, b int) float64 {
 	if rope == nil {
 		return 0
 	}
-	dims, width := rope.Dims, m.Spec.Of(b).HeadDim
-	if dims == 0 {
-		dims = width
-	}
 	var apart [2]float64 // by halves, and by neighbours
 	pairs := 0
-	for _, kind := range []string{model.Q, model.K} {
-		w := m.Tensors[model.Name(b, kind)]
+	kinds := []string{model.Q, model.K}
+	if m.Spec.IsLatent() {
+		kinds[1] = model.LatentKV
+	}
+	for _, kind := range kinds {
+		w, rows := m.Tensors[model.Name(b, kind)], m.Spec.RotaryRows(b, kind)
 		if w == nil {
 			return 0
 		}
 		n := logLengths(w)
-		for head := 0; head+width <= len(n); head += width {
-			for i := range dims / 2 {
-				halves, neighbours := n[head+i]-n[head+i+dims/2], n[head+2*i]-n[head+2*i+1]
+		for at := rows.First; at+rows.Dims <= len(n); at += rows.Head {
+			for i := range rows.Dims / 2 {
+				halves, neighbours := n[at+i]-n[at+i+rows.Dims/2], n[at+2*i]-n[at+2*i+1]
 				apart[0] += float64(halves * halves)
 				apart[1] += float64(neighbours * neighbours)
 				pairs++

@@ -67,8 +67,8 @@ func differingSettings(a, b *model.Spec, d *Divergence) string {
 
 // A rotary describes which rows of a head the rotary embedding pairs.
 type rotary struct {
-	head, dims int  // width of a head, and the number of its rows that are rotated
-	pairs      bool // neighbours are pairs; otherwise row i and row i+dims/2 are
+	model.Rotary
+	pairs bool // neighbours are pairs; otherwise row i and row i+dims/2 are
 }
 
 func rotaryOf(s *model.Spec, d *Divergence) rotary {
@@ -76,11 +76,14 @@ func rotaryOf(s *model.Spec, d *Divergence) rotary {
 	if d.Block != NoBlock && d.Block < s.Blocks && s.RopeOf(d.Block) != nil {
 		r = s.RopeOf(d.Block)
 	}
+	if s.IsLatent() && d.Block != NoBlock && d.Block < s.Blocks {
+		return rotary{s.RotaryRows(d.Block, d.Operation), r.Pairs}
+	}
 	head := s.HeadDim
 	if d.Block != NoBlock && d.Block < s.Blocks {
 		head = s.Of(d.Block).HeadDim
 	}
-	return rotary{head, cmp.Or(r.Dims, head), r.Pairs}
+	return rotary{model.Rotary{Head: head, Dims: cmp.Or(r.Dims, head)}, r.Pairs}
 }
 
 // A rowOrder is a rule by which a converter may have permuted rows: row i is the
@@ -94,8 +97,8 @@ type rowOrder struct {
 func (r rotary) orders(n int) []rowOrder {
 	within := func(f func(i, dim int) int) func(int) int {
 		return func(i int) int {
-			if at := i % r.head; at < r.dims {
-				return i - at + f(at, r.dims)
+			if at := i%r.Head - r.First; at >= 0 && at < r.Dims {
+				return i - at + f(at, r.Dims)
 			}
 			return i
 		}
@@ -105,7 +108,7 @@ func (r rotary) orders(n int) []rowOrder {
 		halved, interleaved = "rows were moved from halves to interleaved, and were interleaved already", "rows are in the other rotary order (halves, want interleaved)"
 	}
 	var all []rowOrder
-	if r.head > 0 && n%r.head == 0 && r.dims > 2 {
+	if r.Head > 0 && n%r.Head == 0 && r.Dims > 2 {
 		all = append(all, rowOrder{halved, within(model.HalfSplit)}, rowOrder{interleaved, within(model.Interleave)})
 	}
 	return all

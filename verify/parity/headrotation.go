@@ -24,8 +24,7 @@ type headRotation struct {
 	dim  int
 	each [][]float32 // R of each head, (dim, dim)
 	// doubt is, by head, the expected squared error of R x relative to that of x. R is
-	// computed from rounded weights, by least squares over width columns: so it has dim of
-	// width parts of the relative squared error that R leaves.
+	// computed from rounded weights, by least squares, see doubtOf.
 	doubt []float64
 }
 
@@ -37,6 +36,19 @@ func (h *headRotation) error(x []float32) float64 {
 		total += float64(doubt * float64(dot(part, part)))
 	}
 	return total
+}
+
+// addError adds the expected squared error of each value of rotate(x), with any number of heads
+// for each R.
+func (h *headRotation) addError(sum []float64, x []float32) {
+	share := len(x) / h.dim / len(h.each)
+	for head := range len(x) / h.dim {
+		part := x[head*h.dim:][:h.dim]
+		e := float64(h.doubt[head/share]*float64(dot(part, part))) / float64(h.dim)
+		for i := range h.dim {
+			sum[head*h.dim+i] += e
+		}
+	}
 }
 
 // A deliberate rotation nearly preserves lengths (not exactly, since it is computed
@@ -75,31 +87,35 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 			return nil, nil
 		}
 	}
-	if block >= reference.Spec.Blocks || reference.Spec.Of(block).HeadDim != s.HeadDim || s.Varies() { // runs do not rotate such models
+	dim, cols := s.ValueDim(), subject.Tensors[v].Cols
+	if block >= reference.Spec.Blocks || s.Varies() || reference.Tensors[v].Cols != cols { // runs do not rotate blocks that vary
 		return nil, nil
 	}
-	h := &headRotation{s.HeadDim, make([][]float32, s.KVHeads), make([]float64, s.KVHeads)}
+	if other := reference.Spec.Of(block); other.ValueDim() != dim {
+		return nil, nil
+	}
+	h := &headRotation{dim, make([][]float32, s.KVHeads), make([]float64, s.KVHeads)}
 	none := make([]bool, s.KVHeads)      // by head: no rotation explains its values
 	unchanged := make([]bool, s.KVHeads) // by head: its values are the reference's
 	err := parallel.Do(ctx, s.KVHeads, func(_, head int) error {
-		want := submatrixOf(storedIn(reference, v), head*s.HeadDim, s.HeadDim, 0, s.Hidden)
-		got := submatrixOf(storedIn(subject, v), head*s.HeadDim, s.HeadDim, 0, s.Hidden)
+		want := submatrixOf(storedIn(reference, v), head*dim, dim, 0, cols)
+		got := submatrixOf(storedIn(subject, v), head*dim, dim, 0, cols)
 		if unchanged[head] = got.near(want); unchanged[head] { // such as a head that is zero
-			h.each[head] = identity(s.HeadDim)
+			h.each[head] = identity(dim)
 			return nil
 		}
 		r := solveRotation(got, want, 0)
 		switch {
-		case r != nil && deliberate(r, s.HeadDim):
-			r = orthogonal(r, s.HeadDim)
+		case r != nil && deliberate(r, dim):
+			r = orthogonal(r, dim)
 		case r != nil && got.near(want.rotated(r)) && undone(storedIn(reference, o), storedIn(subject, o), r, s, head):
 		default: // perhaps the values do not use all dimensions of the head, or hardly
-			r = singular(got, want, s.HeadDim)
+			r = singular(got, want, dim)
 			none[head] = r == nil
 		}
 		if h.each[head] = r; r != nil {
 			diff, whole := got.difference(want.rotated(r))
-			h.doubt[head] = diff / max(whole, math.SmallestNonzeroFloat64) * float64(s.HeadDim) / float64(s.Hidden)
+			h.doubt[head] = diff / max(whole, math.SmallestNonzeroFloat64) * doubtOf(dim, cols)
 		}
 		return nil
 	})
@@ -110,6 +126,14 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		return nil, nil
 	}
 	return h, nil
+}
+
+// doubtOf returns the expected squared error of R x of other x, for a squared error of 1 that R
+// leaves, if R, (dim, dim), was computed by least squares over n columns: dim/n of these errors are
+// hidden by the fit, and the fit is as inexact as the columns beyond dim are few.
+func doubtOf(dim, n int) float64 {
+	rest := float64(max(n-dim, 1))
+	return float64(n) / rest * float64(dim) / max(rest-1, 1)
 }
 
 // singular returns the rotation of a head whose values do not span all its dimensions, or
@@ -296,17 +320,17 @@ func multiply(out, a, b []float64, dim int) {
 // undone reports whether the subject's O undoes r for all query heads of one
 // key-value head.
 func undone(want, got stored, r []float32, s *model.Spec, head int) bool {
-	share := s.Heads / s.KVHeads
+	share, dim := s.Heads/s.KVHeads, s.ValueDim()
 	for q := head * share; q < (head+1)*share; q++ {
-		a := submatrixOf(want, 0, s.Hidden, q*s.HeadDim, s.HeadDim)
-		b := submatrixOf(got, 0, s.Hidden, q*s.HeadDim, s.HeadDim)
+		a := submatrixOf(want, 0, s.Hidden, q*dim, dim)
+		b := submatrixOf(got, 0, s.Hidden, q*dim, dim)
 		transposed := make([]float32, len(r))
-		for i := range s.HeadDim {
-			for j := range s.HeadDim {
-				transposed[j*s.HeadDim+i] = r[i*s.HeadDim+j]
+		for i := range dim {
+			for j := range dim {
+				transposed[j*dim+i] = r[i*dim+j]
 			}
 		}
-		back := submatrix{b.n, b.width, b.stride, product(b, transposed, s.HeadDim), b.noise}
+		back := submatrix{b.n, b.width, b.stride, product(b, transposed, dim), b.noise}
 		if !back.near(a) {
 			return false
 		}

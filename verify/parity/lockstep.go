@@ -123,7 +123,9 @@ func (l *lockstep) operation(ctx context.Context, visit func(*deviation) bool) (
 	}
 	for i, name := range writes {
 		d := &deviation{Layer: Layer{Step: step, Block: block, Operation: name, Tensor: l.tensorOf(block, name)}}
-		d.expected, d.rotated = expected[i], l.rotates(name)
+		if d.expected, d.rotated = expected[i], l.rotates(name); d.rotated && runRef {
+			l.addDoubt(d.expected, name)
+		}
 		if err := l.compare(ctx, d, &op, runRef && runOwn); err != nil {
 			return false, err
 		}
@@ -279,6 +281,19 @@ func (l *lockstep) view(t *transformer.Trace, name string) view {
 // rotates reports whether the subject has rotated the activations called name.
 func (l *lockstep) rotates(name string) bool {
 	return l.rotation != nil && (name == model.V || name == model.Attended)
+}
+
+// addDoubt adds to expected, unless it is empty, the variance of what the reference's activations
+// called name are after a rotation that is not known exactly.
+func (l *lockstep) addDoubt(expected []float64, name string) {
+	if expected == nil {
+		return
+	}
+	for t := range l.ref.Len() {
+		if x := l.ref.Activations(name, t); len(x) == len(expected) {
+			l.rotation.addError(expected, x)
+		}
+	}
 }
 
 // tensorOf returns the name of the tensor that computes the activations called name,

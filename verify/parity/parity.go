@@ -92,6 +92,8 @@ func sameSizes(a, b model.Spec) error {
 	}{
 		{"hidden width", a.Hidden, b.Hidden}, {"width of the queries", a.Heads * a.HeadDim, b.Heads * b.HeadDim},
 		{"width of the keys", a.KVHeads * a.HeadDim, b.KVHeads * b.HeadDim},
+		{"rank of keys and values", a.Latent.KeyValue, b.Latent.KeyValue}, {"rank of queries", a.Latent.Query, b.Latent.Query},
+		{"width of the values", a.KVHeads * a.ValueDim(), b.KVHeads * b.ValueDim()},
 		{"feed-forward width", a.FFN, b.FFN}, {"vocabulary", a.Vocab, b.Vocab},
 		{"number of experts", a.Experts.Count, b.Experts.Count}, {"width inside experts", a.Experts.FFN, b.Experts.FFN},
 		{"width of the input of each layer", a.Layer.Width, b.Layer.Width},

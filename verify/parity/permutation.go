@@ -123,7 +123,7 @@ func (d *tensorDiff) permutation(kind, where string, n int, at []int, cosines []
 		}
 	}
 	m := found[slices.IndexFunc(found, func(f match) bool { return f.from != f.at })]
-	h := d.rotary.head
+	h := d.rotary.Head
 	ofHeads := h > 0 && n%h == 0
 	shift := ((m.from-m.at)%n + n) % n
 	switch {

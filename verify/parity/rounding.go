@@ -389,15 +389,16 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 	}
 	n := l.fed.Len()
 	scale := s.ScoreScale() * s.Temperature.At(n) // the largest of the temperature's factors
-	out := make([]float64, s.Heads*s.HeadDim)
+	dim := s.ValueDim()
+	out := make([]float64, s.Heads*dim)
 	for head := range s.Heads {
 		kv := head / (s.Heads / s.KVHeads)
 		var queries, keyNoise float64
-		values, valueNoise := 0.0, make([]float64, s.HeadDim)
+		values, valueNoise := 0.0, make([]float64, dim)
 		for t := range n {
 			q := l.fed.Activations(model.QRope, t)[head*s.HeadDim:][:s.HeadDim]
 			k := l.fed.Activations(model.KRope, t)[kv*s.HeadDim:][:s.HeadDim]
-			v := l.fed.Activations(model.V, t)[kv*s.HeadDim:][:s.HeadDim]
+			v := l.fed.Activations(model.V, t)[kv*dim:][:dim]
 			queries += squares(q)
 			values += squares(v)
 			keyNoise += sum(vectorNoise(a.Keys, k))
@@ -408,8 +409,8 @@ func (l *lockstep) cacheNoise(block int) []float64 {
 		// A score is a sum of HeadDim products, so its variance is the variance of one
 		// component of the key times the squared length of the query.
 		score := float64(scale*scale) * (queries / float64(n)) * (keyNoise / float64(n*s.HeadDim))
-		for i := range s.HeadDim {
-			out[head*s.HeadDim+i] = valueNoise[i] + float64(score*values)/float64(s.HeadDim)
+		for i := range dim {
+			out[head*dim+i] = valueNoise[i] + float64(score*values)/float64(dim)
 		}
 	}
 	return out

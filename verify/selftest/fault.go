@@ -43,13 +43,14 @@ var faults = []fault{
 // copies the parts that it changes and shares the rest.
 type faultTarget struct {
 	m             *model.Model
-	ids           []int // the longest of the scored texts
-	block         int   // the block for faults of a single block, away from both ends
-	outlierColumn int   // the column of that block's down with the largest inputs over ids
+	ids           []int  // the longest of the scored texts
+	block         int    // the block for faults of a single block, away from both ends
+	down          string // the kind of that block's down, with experts of one that computes at most positions
+	outlierColumn int    // the column of that matrix with the largest inputs over ids
 }
 
 // middle returns the block nearest to the middle that has attention with keys of its own and a
-// feed-forward layer without experts, in which all faults can be made.
+// feed-forward layer, in which all faults can be made.
 func middle(s *model.Spec) (block int, ok bool) {
 	at := s.KeysOf(s.Blocks / 2)
 	for distance := range s.Blocks {
@@ -57,7 +58,7 @@ func middle(s *model.Spec) (block int, ok bool) {
 			if b < 0 || b >= s.Blocks {
 				continue
 			}
-			if a := s.AttentionOf(b); a.Attends() && a.Back == 0 && !a.Alone && !s.HasExperts(b) {
+			if a := s.AttentionOf(b); a.Attends() && a.Back == 0 && !a.Alone {
 				return b, true
 			}
 		}
@@ -68,7 +69,7 @@ func middle(s *model.Spec) (block int, ok bool) {
 func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarget, error) {
 	block, ok := middle(&m.Spec)
 	if !ok {
-		return nil, defect.Unsupported("a self-test", "a model of which no block has attention and a feed-forward layer without experts")
+		return nil, defect.Unsupported("a self-test", "a model of which no block has attention and a feed-forward layer")
 	}
 	t := &faultTarget{m: m, ids: ids, block: block}
 	d, err := transformer.New(m)
@@ -79,19 +80,30 @@ func newFaultTarget(ctx context.Context, m *model.Model, ids []int) (*faultTarge
 	if err != nil {
 		return nil, err
 	}
+	most := 0
 	for {
 		g, err := trace.Next()
 		if err != nil {
 			return nil, err
 		}
-		if g.Block == t.block && g.Kinds[0] == model.Down {
-			t.outlierColumn = largestColumn(g, trace.Len())
+		if g == nil || g.Block > t.block {
 			return t, nil
+		}
+		if kind := g.Kinds[0]; g.Block == t.block && baseOf(kind) == model.Down && g.Len() > most {
+			t.down, t.outlierColumn, most = kind, largestColumn(g, g.Len()), g.Len()
 		}
 		if err := trace.Run(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// baseOf returns kind without the expert that it is of.
+func baseOf(kind string) string {
+	if _, of, ok := model.SplitExpert(kind); ok {
+		return of
+	}
+	return strings.TrimPrefix(kind, model.SharedIn+".")
 }
 
 // largestColumn returns the column with the largest sum of input magnitudes.

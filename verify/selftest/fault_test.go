@@ -399,20 +399,18 @@ func TestMiddle(t *testing.T) {
 	other := model.Attention{Conv: 3}
 	for _, c := range []struct {
 		attention []model.Attention
-		dense     []int
 		want      int
 		ok        bool
 	}{
-		{nil, []int{0, 1, 2, 3, 4}, 2, true},
-		{[]model.Attention{{}, other, other, {}, other}, []int{0, 1, 2, 3, 4}, 3, true},
-		{[]model.Attention{{}, other, other, other, other}, []int{0, 1, 2, 3, 4}, 0, true},
-		{[]model.Attention{{}, other, {Alone: true}, {Absent: true}, other}, []int{0, 1, 2, 3, 4}, 0, true},
-		{nil, []int{4}, 4, true},
-		{[]model.Attention{{}, {}, {}, {}, other}, []int{4}, 0, false},
+		{nil, 2, true},
+		{[]model.Attention{{}, other, other, {}, other}, 3, true},
+		{[]model.Attention{{}, other, other, other, other}, 0, true},
+		{[]model.Attention{{}, other, {Alone: true}, {Absent: true}, other}, 0, true},
+		{[]model.Attention{{Alone: true}, other, {Alone: true}, {Absent: true}, other}, 0, false},
 	} {
-		s := model.Spec{Blocks: 5, Attention: c.attention, Experts: model.Experts{Count: 2, Dense: c.dense}}
+		s := model.Spec{Blocks: 5, Attention: c.attention}
 		if got, ok := middle(&s); got != c.want || ok != c.ok {
-			t.Errorf("%v, dense %v: block %d, %t; want %d, %t", c.attention, c.dense, got, ok, c.want, c.ok)
+			t.Errorf("%v: block %d, %t; want %d, %t", c.attention, got, ok, c.want, c.ok)
 		}
 	}
 }

@@ -15,9 +15,13 @@ func (t *faultTarget) changed(want Place, tensors map[string]*qtensor.Matrix) (*
 }
 
 // exchangeQueriesAndKeys splits a fused matrix in the wrong order: as if the rows of k
-// came first, although they follow those of q.
+// came first, although they follow those of q. With a latent, it is that of k and v.
 func exchangeQueriesAndKeys(t *faultTarget) (*injected, string) {
-	q, k := model.Name(t.block, model.Q), model.Name(t.block, model.K)
+	first, second := model.Q, model.K
+	if t.m.Spec.IsLatent() {
+		first, second = model.K, model.V
+	}
+	q, k := model.Name(t.block, first), model.Name(t.block, second)
 	pair := [2]*qtensor.Matrix{t.m.Tensors[q], t.m.Tensors[k]}
 	fused := func(r int) (*qtensor.Matrix, int) {
 		if r < pair[0].Rows {
@@ -25,7 +29,7 @@ func exchangeQueriesAndKeys(t *faultTarget) (*injected, string) {
 		}
 		return pair[1], r - pair[0].Rows
 	}
-	return t.changed(t.at(t.block, model.Q), map[string]*qtensor.Matrix{
+	return t.changed(t.at(t.block, first), map[string]*qtensor.Matrix{
 		k: gather(pair[1].Rows, fused),
 		q: gather(pair[0].Rows, func(r int) (*qtensor.Matrix, int) { return fused(pair[1].Rows + r) }),
 	})
@@ -36,11 +40,11 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 	spec := &t.m.Spec
 	for i := range spec.Blocks {
 		block := (t.block + i) % spec.Blocks
-		rope, sized := spec.RopeOf(block), spec.Of(block)
+		rope := spec.RopeOf(block)
 		if rope == nil || spec.KeysOf(block) != block {
 			continue
 		}
-		dims, other := cmp.Or(rope.Dims, sized.HeadDim), model.HalfSplit
+		dims, other := spec.RotaryRows(block, model.Q).Dims, model.HalfSplit
 		if rope.Pairs {
 			other = model.Interleave
 		}
@@ -48,16 +52,24 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 			return nil, "heads of one pair have one layout"
 		}
 		tensors := map[string]*qtensor.Matrix{}
-		for _, kind := range []string{model.Q, model.K} {
+		kinds, first := []string{model.Q, model.K}, model.Q
+		if spec.IsLatent() {
+			kinds[1] = model.LatentKV
+		}
+		if spec.Latent.Query > 0 { // queries are computed after the latents
+			first = model.LatentKV
+		}
+		for _, kind := range kinds {
+			rows := spec.RotaryRows(block, kind)
 			w := t.m.Tensors[model.Name(block, kind)]
 			tensors[model.Name(block, kind)] = gather(w.Rows, func(r int) (*qtensor.Matrix, int) {
-				if at := r % sized.HeadDim; at < dims {
+				if at := r%rows.Head - rows.First; at >= 0 && at < dims {
 					r += other(at, dims) - at
 				}
 				return w, r
 			})
 		}
-		return t.changed(t.at(block, model.Q), tensors)
+		return t.changed(t.at(block, first), tensors)
 	}
 	return nil, "no block rotates queries and keys"
 }
@@ -65,7 +77,7 @@ func interleaveHeads(t *faultTarget) (*injected, string) {
 // dropBias drops the largest bias of a linear layer of the block.
 func dropBias(t *faultTarget) (*injected, string) {
 	kind, largest := "", float32(0)
-	for _, k := range model.LinearKinds {
+	for _, k := range append([]string{model.LatentQ, model.LatentKV}, model.LinearKinds...) {
 		if w := t.m.Tensors[model.Name(t.block, k+model.BiasSuffix)]; w != nil {
 			x := make([]float32, w.Cols)
 			new(qtensor.Reader).Row(x, w, 0)
@@ -131,12 +143,12 @@ func flipNibble(t *faultTarget) (*injected, string) {
 // integerFault calls damage to change the block's down. If down is stored as floats,
 // it first rounds it to integers.
 func (t *faultTarget) integerFault(damage func(w *qtensor.Matrix, want *Place)) (*injected, string) {
-	name := model.Name(t.block, model.Down)
+	name := model.Name(t.block, t.down)
 	w, rounded, err := asIntegers(t.m.Tensors[name])
 	if err != nil {
 		return nil, fmt.Sprintf("%s: %v", name, err)
 	}
-	in := &injected{want: t.at(t.block, model.Down)}
+	in := &injected{want: t.at(t.block, t.down)}
 	if rounded {
 		in.base = withTensors(t.m, map[string]*qtensor.Matrix{name: writable(w)})
 		in.note = fmt.Sprintf("in a copy with %s in %v", name, w.Scheme)
@@ -170,7 +182,7 @@ func transpose(t *faultTarget) (*injected, string) {
 // whose block has a property.
 func (t *faultTarget) operation(name string, has func(a model.Attention) bool) (p Place, ok bool) {
 	for step, block := range t.m.Spec.Schedule {
-		if has(t.m.Spec.AttentionOf(block)) {
+		if a := t.m.Spec.AttentionOf(block); a.Attends() && has(a) {
 			return Place{Step: step, Block: block, Operation: name, Token: -1, Channel: -1}, true
 		}
 	}
@@ -259,10 +271,10 @@ func skipBlock(t *faultTarget) (*injected, string) {
 // stream.
 func silent(m *model.Model, block int) map[string]*qtensor.Matrix {
 	tensors := map[string]*qtensor.Matrix{}
-	for _, kind := range []string{model.O, model.Down, model.O + model.BiasSuffix, model.Down + model.BiasSuffix, model.AttnPost + model.BiasSuffix, model.FFNPost + model.BiasSuffix} {
-		name := model.Name(block, kind)
-		if w := m.Tensors[name]; w != nil {
-			tensors[name] = zeros(w.Rows, w.Cols)
+	adding := []string{model.O, model.Down, model.O + model.BiasSuffix, model.Down + model.BiasSuffix, model.AttnPost + model.BiasSuffix, model.FFNPost + model.BiasSuffix}
+	for _, slot := range m.Spec.Slots() {
+		if b, kind, ok := model.SplitName(slot.Name); ok && b == block && slices.Contains(adding, baseOf(kind)) {
+			tensors[slot.Name] = zeros(slot.Rows, slot.Cols)
 		}
 	}
 	return tensors

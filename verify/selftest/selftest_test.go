@@ -66,6 +66,10 @@ func TestSelfTest(t *testing.T) {
 		"gemma3":                   {"window truncated": "attention of step 0"},
 		"llama4":                   {"window truncated": "attention of step 0"},
 		"families/gemma3n":         {"norm epsilon": "blocks.0.altup_norm", "window truncated": "attention of step 0"},
+		"families/youtu":           {"q and k exchanged": "blocks.1.k", "q and k interleaved": "blocks.1.kv_a"},
+		"families/deepseek_v3":     {"nibble flipped": "blocks.1.shared.down", "block skipped": "blocks.1.o", "bias dropped": "blocks.1."},
+		"families/lfm2":            {"q and k exchanged": "blocks.1.q"},
+		"families/gpt_oss":         {"scales one group off": "blocks.1.experts.", "bias dropped": "blocks.1."},
 		"llama-sharded":            {"token ids shifted": "embed"},
 		"gguf/trained-q4_k_m.gguf": {"scales one group off": "blocks.6.down"},
 	} {
