@@ -14,7 +14,7 @@ import (
 
 // Arithmetic is the version of the bits that a calibrated run computes. Any change of them
 // increases it, and a run must not continue an unfinished run of another version.
-const Arithmetic = 5
+const Arithmetic = 6
 
 // A Journal is a file in which a calibrated run stores the finished parts of the model.
 type Journal = journal.Journal

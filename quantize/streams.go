@@ -121,7 +121,8 @@ func (m *streamMark) close() {
 
 // addInput adds to m every stride-th of n positions of a group's input: xq of the quantized
 // model, and x of the float model unless it is nil. It loads a few positions at a time. It returns
-// the position whose weight is the smallest, or -1 if all have a weight of 1.
+// the position whose weight is the smallest, or -1 if all have a weight of 1. A position has the
+// weight of the louder of its two inputs.
 func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group, n, stride int) (loudest int, err error) {
 	const window = rounding.Together
 	each := func(f func(quantized, float rounding.Positions, from int) error) error {
@@ -145,8 +146,9 @@ func addInput(ctx context.Context, m *rounding.Moments, xq, x *transformer.Group
 		return nil
 	}
 	var squares []float32
-	err = each(func(quantized, _ rounding.Positions, _ int) error {
+	err = each(func(quantized, float rounding.Positions, from int) error {
 		squares = quantized.Squares(squares)
+		float.Louder(squares[from:])
 		return nil
 	})
 	if err != nil {

@@ -80,3 +80,48 @@ func TestCorrect(t *testing.T) {
 		t.Errorf("A does too little to be seen: %v", off)
 	}
 }
+
+// A position that is a massive activation in the float model, and an ordinary one in the quantized
+// model, says little about all others. It must not decide the correction.
+func TestCorrectOneLoud(t *testing.T) {
+	const rows, d, n = 20, 40, 2000
+	xq := correlated(n, d, 1)
+	x := slices.Clone(xq)
+	x[7] = make([]float32, d)
+	for i, v := range correlated(1, d, 2)[0] {
+		x[7][i] = 500 * v
+	}
+	moved := func(weights []float32) float64 {
+		m := &Moments{Width: d}
+		if err := m.Add(t.Context(), rowsAt(xq), rowsAt(x), weights); err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		in, err := NewInput(t.Context(), m, Damping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := rowsOf(t.Context(), quantizetest.Weights(rows, d, 6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := slices.Clone(w)
+		if err := correct(t.Context(), w, in); err != nil {
+			t.Fatal(err)
+		}
+		off, all := 0.0, 0.0
+		for i, v := range w {
+			off += float64((v - before[i]) * (v - before[i]))
+			all += float64(before[i] * before[i])
+		}
+		return math.Sqrt(off / all)
+	}
+	squares := rowsAt(xq).Squares(nil)
+	if off := moved(Weights(slices.Clone(squares))); off < 0.5 {
+		t.Errorf("the position does too little to be seen: %v", off)
+	}
+	rowsAt(x).Louder(squares)
+	if off := moved(Weights(squares)); off > 0.02 {
+		t.Errorf("one position of %d moves W by %v of itself", n, off)
+	}
+}

@@ -247,6 +247,15 @@ func (x Positions) Squares(squares []float32) []float32 {
 	return squares
 }
 
+// Louder raises each of squares to that of a position of x, in the same order. A position that is
+// loud only in the float model would otherwise be most of the drift.
+func (x Positions) Louder(squares []float32) {
+	for i := range x.N {
+		r := x.Row(i)
+		squares[i] = max(squares[i], kernel.Dot(r, r))
+	}
+}
+
 // Weights returns the weights of positions with the given squares, see Positions.Weights. It
 // overwrites squares.
 func Weights(squares []float32) []float32 {

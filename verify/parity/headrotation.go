@@ -107,6 +107,10 @@ func rotationOf(ctx context.Context, reference, subject *model.Model, block int)
 		r := solveRotation(got, want, 0)
 		switch {
 		case r != nil && deliberate(r, dim):
+			if signs := hadamard(r, dim); signs != nil {
+				h.each[head] = signs
+				return nil
+			}
 			r = orthogonal(r, dim)
 		case r != nil && got.near(want.rotated(r)) && undone(storedIn(reference, o), storedIn(subject, o), r, s, head):
 		default: // perhaps the values do not use all dimensions of the head, or hardly
@@ -161,6 +165,33 @@ func singular(got, want submatrix, dim int) []float32 {
 		return nil
 	}
 	return rotation
+}
+
+// hadamard returns the matrix of Hadamard blocks that r is near, or nil. That is what quantizers
+// rotate by (QuaRot, section 4.1), and r is only its estimate: from weights that a calibration has
+// moved, as well as rounded. The blocks are as large as the largest power of two that divides dim.
+func hadamard(r []float32, dim int) []float32 {
+	size := dim & -dim
+	signs, off := make([]float32, len(r)), 0.0
+	for i := range dim {
+		for j := i / size * size; j < i/size*size+size; j++ {
+			signs[i*dim+j] = float32(math.Copysign(1/math.Sqrt(float64(size)), float64(r[i*dim+j])))
+		}
+	}
+	for i, x := range r {
+		off += float64((float64(x) - float64(signs[i])) * (float64(x) - float64(signs[i])))
+	}
+	if off > rotationBends*float64(dim) {
+		return nil
+	}
+	for i := range dim {
+		for j := range i {
+			if x := dot(signs[i*dim:][:dim], signs[j*dim:]); x*x > 1e-6 {
+				return nil
+			}
+		}
+	}
+	return signs
 }
 
 func identity(n int) []float32 {

@@ -127,7 +127,7 @@ func TestSmallerWeightsForInputsWithErrors(t *testing.T) {
 		factor float32 // of the weights of blocks.0.down
 		recipe string
 		counts bool
-	}{{0, 0.9, calibrated, true}, {1, 0.9, calibrated, false}, {1, 0.9, "scheme: int8/g32\n", true}, {1, 0.1, calibrated, true}} {
+	}{{0, 0.9, calibrated, true}, {1, 0.9, calibrated, false}, {1, 0.9, "scheme: int8/g32\n", true}, {1, -0.2, calibrated, true}} {
 		wrong := broken(t, m, func(x *model.Model) {
 			change(t, x, model.Embed, func(rows [][]float32) [][]float32 {
 				for _, row := range rows {

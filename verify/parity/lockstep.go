@@ -154,17 +154,26 @@ func (l *lockstep) compare(ctx context.Context, d *deviation, op *transformer.Op
 }
 
 // passOn computes d.passedOn of a linear layer that reads the activations called read, unless
-// rounding explains d without it. It leaves d as it is if the subject was not calibrated, or one
-// of the models has rotated the layer's inputs or outputs.
+// rounding explains d without it. It leaves d as it is if the subject was not calibrated.
 func (l *lockstep) passOn(ctx context.Context, d *deviation, read string) error {
-	w := l.reference.Tensors[d.Tensor]
-	if times, _ := d.excess(); times <= 1 || !l.subject.Provenance.Calibrated() || d.rotated || l.rotates(read) || w == nil || w.Rows != len(d.total) || len(l.own.Activations(read, 0)) != w.Cols {
+	if times, _ := d.excess(); times <= 1 || !l.subject.Provenance.Calibrated() {
 		return nil
 	}
-	drift := make([][]float32, l.ref.Len()) // of the inputs
+	reference := l.reference
+	if d.rotated || l.rotates(read) {
+		var err error
+		if reference, err = l.rotation.model(reference, l.block); err != nil {
+			return err
+		}
+	}
+	w := reference.Tensors[d.Tensor]
+	if w == nil || w.Rows != len(d.total) || len(l.own.Activations(read, 0)) != w.Cols {
+		return nil
+	}
+	drift, want := make([][]float32, l.ref.Len()), l.view(l.ref, read) // of the inputs
 	for t := range drift {
 		drift[t] = slices.Clone(l.own.Activations(read, t))
-		for i, x := range l.ref.Activations(read, t) {
+		for i, x := range want(t) {
 			drift[t][i] -= x
 		}
 	}
