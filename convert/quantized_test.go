@@ -44,6 +44,49 @@ func TestQuantized(t *testing.T) {
 	}
 }
 
+// GPTQModel reads the version of zero points from either of two keys.
+func TestQuantizedFormat(t *testing.T) {
+	for _, c := range []struct{ keys, want string }{
+		{`"format": "gptq_v2"`, ""},
+		{`"format": "gptq_v2", "checkpoint_format": "gptq_v2"`, ""},
+		{`"format": "gptq", "checkpoint_format": "gptq_v2"`, `format: "gptq", with checkpoint_format "gptq_v2" is not supported`},
+	} {
+		const name = "../fixtures/quantized/gptq-4-asym"
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS(name)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "config.json")
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(text), `"checkpoint_format": "gptq_v2"`, c.keys, 1)
+		if !strings.Contains(changed, c.keys) {
+			t.Fatalf("no key to replace in %s", text)
+		}
+		if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(dir, Options{})
+		if err != nil {
+			if c.want == "" || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v", c.keys, err)
+			}
+			continue
+		}
+		defer m.Close()
+		same, err := Open(name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer same.Close()
+		if w := "blocks.0.q"; c.want != "" || !m.Tensors[w].SameValues(same.Tensors[w]) {
+			t.Errorf("%s: opens with other values", c.keys)
+		}
+	}
+}
+
 func checkQuantized(t *testing.T, name string) {
 	folder := filepath.Join("../fixtures/quantized", name)
 	text, err := os.ReadFile(filepath.Join(folder, "values.json"))

@@ -186,8 +186,10 @@ func gptq(q *Config) *names.Scaling {
 		"wait_for_submodule_finalizers", "auto_forward_data_parallel", "moe", "vram_strategy", "gc_mode", "calibration_data_device", "dense_vram_strategy", "weight_only")
 	q.Absent("rotation", "adapter", "planar")
 	_, group := q.bitsOf(2, 3, 4, 8)
-	format := q.String("checkpoint_format", "gptq")
-	q.Inert("format")
+	format := q.String("checkpoint_format", q.String("format", "gptq")) // GPTQModel reads either
+	if other := q.String("format", format); other != format {
+		q.Unsupported("format", "%s, with checkpoint_format %s", Show(other), Show(format))
+	}
 	if format != "gptq" && format != "gptq_v2" {
 		q.Unsupported("checkpoint_format", "%s (want gptq or gptq_v2)", Show(format))
 	}

@@ -215,7 +215,6 @@ func TestHostile(t *testing.T) {
 		{"longrope", set("llama.rope.scaling.type", "longrope"), `llama.rope.scaling.type: "longrope" is not supported`},
 		{"values of another width", set("llama.attention.value_length", 32), "llama.attention.value_length: 32 with keys of 16"},
 		{"an epsilon that is no number", set("llama.attention.layer_norm_rms_epsilon", math.NaN()), "llama.attention.layer_norm_rms_epsilon: NaN"},
-		{"bos beyond the vocabulary", set("tokenizer.ggml.bos_token_id", 9), "bos id 9 is outside the vocabulary of 9"},
 		{"sources without digests", set("thimble.source.sha256", nil), "thimble.source: 1 names, 1 lengths and 0 digests"},
 		{"an order of one channel", set("thimble.channels", []int32{0}), "thimble.channels: is an order of 1 channels, the model has "},
 		{"a digest that is none", set("thimble.source.sha256", []string{"xyz"}), "thimble.source: source 0"},

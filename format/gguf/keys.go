@@ -62,7 +62,8 @@ type metadata struct {
 
 	xieluAbove, xieluBelow, xieluLinear, xieluLast []float32 // of each block, see model.XIELUKinds
 
-	facts []string // for people, "general.name=text"; the reader ignores them
+	facts    []string // for people, "general.name=text"; the reader ignores them
+	replaced []string // ids of tokens that the vocabulary lacks
 
 	topK, penaltyLast                *int32
 	topP, minP, temperature, penalty *float32
@@ -71,6 +72,7 @@ type metadata struct {
 	tokens, merges                         []string
 	tokenTypes                             []int32
 	scores                                 []float32
+	wholeScores                            []int32 // in place of scores
 	bos, eos, unk, pad, eot, eom           *uint32
 	eog                                    []int32 // more tokens that end a text
 	eogUnsigned                            []uint32
@@ -188,6 +190,7 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.tokens", &m.tokens},
 		{"tokenizer.ggml.token_type", &m.tokenTypes},
 		{"tokenizer.ggml.scores", &m.scores},
+		{"tokenizer.ggml.scores", &m.wholeScores},
 		{"tokenizer.ggml.merges", &m.merges},
 		{"tokenizer.ggml.bos_token_id", &m.bos},
 		{"tokenizer.ggml.eos_token_id", &m.eos},

@@ -80,6 +80,9 @@ func (f *file) model() (*model.Model, error) {
 		}
 		return f.path, canonical
 	}
+	if len(keys.replaced) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("the vocabulary of %d has no id %s: ignored, as in llama.cpp", spec.Vocab, strings.Join(keys.replaced, " or ")))
+	}
 	for _, name := range unknown {
 		m.Notes = append(m.Notes, fmt.Sprintf("key %s is unknown and has no effect", name))
 	}
@@ -153,7 +156,7 @@ func (f *file) spec(m *metadata, arch *architecture) (model.Spec, error) {
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", defect.Printable(f.path), err)
 	}
-	m.dropIDs(s.Vocab)
+	m.replaced = m.dropIDs(s.Vocab)
 	s.BOS, s.EOS = m.specialIDs()
 	if m.ropePairs != nil {
 		s.Rope.Pairs = *m.ropePairs && arch.pairs
@@ -268,12 +271,25 @@ func (m *metadata) specialIDs() (bos int, eos []int) {
 	return bos, eos
 }
 
-// dropIDs drops the ids of tokens that no text needs and that are not of n tokens, as
-// llama.cpp does, and 4294967295, by which programs mean none.
-func (m *metadata) dropIDs(n int) {
-	for _, id := range []**uint32{&m.bos, &m.eos} {
-		if *id != nil && **id == math.MaxUint32 {
-			*id = nil
+// dropIDs drops the ids that are not of n tokens, as llama.cpp does, and returns those of the
+// tokens that start and end a text, which programs mark as none by 4294967295. For a vocabulary of
+// sentencepiece, these become 1 and 2.
+func (m *metadata) dropIDs(n int) (replaced []string) {
+	for _, of := range []struct {
+		id    **uint32
+		piece uint32 // sentencepiece's
+		name  string
+	}{{&m.bos, 1, "bos"}, {&m.eos, 2, "eos"}} {
+		id := *of.id
+		if id == nil || int64(*id) < int64(n) {
+			continue
+		}
+		if *of.id = nil; *id == math.MaxUint32 {
+			continue
+		}
+		replaced = append(replaced, fmt.Sprintf("%s %d", of.name, *id))
+		if m.tokenizer == "llama" && int64(of.piece) < int64(n) {
+			*of.id = &of.piece
 		}
 	}
 	for _, id := range []**uint32{&m.pad, &m.unk, &m.eot, &m.eom} {
@@ -283,6 +299,7 @@ func (m *metadata) dropIDs(n int) {
 	}
 	m.eog = slices.DeleteFunc(m.eog, func(id int32) bool { return id < 0 || int(id) >= n })
 	m.eogUnsigned = slices.DeleteFunc(m.eogUnsigned, func(id uint32) bool { return int64(id) >= int64(n) })
+	return replaced
 }
 
 // provenance returns the provenance recorded in the keys.

@@ -104,6 +104,9 @@ func (f *file) readText(m *metadata, d *tokenizer.Data, n int) error {
 
 // readPieces reads a tokenizer that sentencepiece trained.
 func (f *file) readPieces(m *metadata, d *tokenizer.Data, n int) error {
+	for _, score := range m.wholeScores {
+		m.scores = append(m.scores, float32(score))
+	}
 	if len(m.scores) != len(m.tokens) || m.tokenTypes == nil {
 		return defect.Corrupt(f.path, "tokenizer.ggml.scores", "%d scores and %d types of %d tokens", len(m.scores), len(m.tokenTypes), len(m.tokens))
 	}
@@ -289,5 +292,6 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 		}
 		d.Merges = append(d.Merges, a, b)
 	}
+	d.Merges = vocab.Distinct(d.Merges, false)
 	return nil
 }

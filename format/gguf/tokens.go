@@ -103,9 +103,10 @@ func (m *metadata) putBytes(path string, d *tokenizer.Data) (notes []string, err
 	if err := m.putAdded(path, d); err != nil {
 		return nil, err
 	}
-	m.merges = make([]string, len(d.Merges)/2)
+	merges := vocab.Distinct(d.Merges, true)
+	m.merges = make([]string, len(merges)/2)
 	for i := range m.merges {
-		left, right := m.tokens[d.Merges[2*i]], m.tokens[d.Merges[2*i+1]]
+		left, right := m.tokens[merges[2*i]], m.tokens[merges[2*i+1]]
 		if strings.Contains(left+right, " ") {
 			return nil, defect.Unsupported(path, "merge %d, of a token with a space, in GGUF", i)
 		}

@@ -39,9 +39,12 @@ type Checkpoint struct {
 	Files    []string          // paths of every file read, in reading order
 	Notes    []string          // for the user: decisions made while opening
 
-	twice  []string // tensors that two files store, with the same contents
-	maps   []*mmap.File
-	checks []func() error
+	twice []string // tensors that two files store, with the same contents
+
+	assigned map[string]string // tensors to the names of files, by an index
+	stale    []string          // tensors that another file stores, too, with other contents
+	maps     []*mmap.File
+	checks   []func() error
 }
 
 // Open opens a checkpoint file of any name, or a directory. In a directory it opens the

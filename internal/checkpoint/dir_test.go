@@ -152,10 +152,36 @@ func TestDirRefuses(t *testing.T) {
 		})
 	}
 	t.Run("tensor in two shards", func(t *testing.T) {
+		index := strings.Replace(index, `"b":"`+first, `"z":"`+first, 1)
 		dir := tree(t, map[string]string{indexName: index, first: shard("b"), second: string(file("{"+tensor("b", "U8", "[2]", 0, 2)+","+tensor("a", "U8", "[1]", 2, 3)+"}", 3))})
 		_, err := Open(dir)
-		if want := filepath.Join(dir, second) + ": b: tensor is also stored in " + filepath.Join(dir, first) + ", with other contents; remove the file that does not belong to the checkpoint"; err == nil || err.Error() != want {
+		if want := filepath.Join(dir, second) + ": b: tensor is also stored in " + filepath.Join(dir, first) + ", with other contents, and no index assigns it to one of them; remove the file that does not belong to the checkpoint"; err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	})
+	t.Run("tensor in two shards, of which the index names one", func(t *testing.T) {
+		for _, named := range []string{first, second} {
+			index := strings.Replace(index, `"b":"`+first, `"b":"`+named, 1)
+			dir := tree(t, map[string]string{
+				indexName: index, first: string(file("{"+tensor("b", "U8", "[1]", 0, 1)+","+tensor("d", "U8", "[1]", 1, 2)+"}", 2)),
+				second: string(file("{"+tensor("b", "U8", "[2]", 0, 2)+","+tensor("a", "U8", "[1]", 2, 3)+","+tensor("c", "U8", "[1]", 3, 4)+"}", 4)),
+			})
+			if named == second { // it must still name the first
+				if err := os.WriteFile(filepath.Join(dir, indexName), []byte(strings.Replace(index, "{\"a\"", `{"d":"`+first+`","a"`, 1)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := filepath.Base(c.Tensors["b"].File); got != named {
+				t.Errorf("b is from %s, the index says %s", got, named)
+			}
+			if want := "tensors that two shards hold, with different contents: 1, such as b; model.safetensors.index.json assigns each to a shard"; !slices.Contains(c.Notes, want) {
+				t.Errorf("notes are %q", c.Notes)
+			}
+			c.Close()
 		}
 	})
 	t.Run("tensor in two shards, the same", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"path/filepath"
 	"slices"
 
 	"github.com/nlpodyssey/safetensors"
@@ -32,8 +33,12 @@ func readSafetensors(c *Checkpoint, file string, b []byte) error {
 			c.Tensors[e.name] = t
 		case t.DType == other.DType && slices.Equal(t.Shape, other.Shape) && Same(t, other):
 			c.twice = append(c.twice, e.name)
+		case c.assigned[e.name] == filepath.Base(other.File):
+			c.stale = append(c.stale, e.name)
+		case c.assigned[e.name] == filepath.Base(file):
+			c.stale, c.Tensors[e.name] = append(c.stale, e.name), t
 		default:
-			return defect.Corrupt(file, e.name, "tensor is also stored in %s, with other contents; remove the file that does not belong to the checkpoint", defect.Printable(other.File))
+			return defect.Corrupt(file, e.name, "tensor is also stored in %s, with other contents, and no index assigns it to one of them; remove the file that does not belong to the checkpoint", defect.Printable(other.File))
 		}
 	}
 	return nil

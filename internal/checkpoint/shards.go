@@ -111,6 +111,7 @@ func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 	if err != nil {
 		return err
 	}
+	c.assigned = shardOf
 	for _, shard := range shards {
 		if err := c.openIn(d, shard); errors.Is(err, os.ErrNotExist) {
 			return defect.Corrupt(index, "weight_map", "shard %s is missing", defect.Printable(shard))
@@ -138,6 +139,9 @@ func (c *Checkpoint) openShards(d *Dir, indexName string) error {
 		if len(n.names) > 0 {
 			c.Notes = append(c.Notes, fmt.Sprintf("tensors that %s %s: %d, such as %s", indexName, n.what, len(n.names), defect.Printable(n.names[0])))
 		}
+	}
+	if len(c.stale) > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("tensors that two shards hold, with different contents: %d, such as %s; %s assigns each to a shard", len(c.stale), defect.Printable(c.stale[0]), indexName))
 	}
 	if len(c.twice) > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("tensors that two shards hold, with the same contents: %d, such as %s", len(c.twice), defect.Printable(c.twice[0])))

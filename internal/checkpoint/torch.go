@@ -117,7 +117,7 @@ func (m *machine) construct(g global, args tuple) (any, error) {
 }
 
 // view returns the tensor of the arguments (storage, offset, shape, strides,
-// requires_grad, hooks), to which version 3 adds the type.
+// requires_grad, hooks), to which version 3 adds the type. The bits that torch sets lazily follow.
 func (m *machine) view(g global, args tuple) (*view, error) {
 	v := &view{}
 	typed := g.name == "_rebuild_tensor_v3"
@@ -134,6 +134,13 @@ func (m *machine) view(g global, args tuple) (*view, error) {
 		if v.dtype, ok = globals[name].(DType); !ok || strings.HasSuffix(name.name, "Storage") {
 			return nil, m.corrupt("a tensor whose type is %s", kindOf(args[6]))
 		}
+	}
+	lazy := args[6:]
+	if typed {
+		lazy = args[7:]
+	}
+	if err := m.checkLazy(lazy); err != nil {
+		return nil, err
 	}
 	offset, ok := args[1].(int64)
 	shape, ok2 := args[2].(tuple)
@@ -159,6 +166,24 @@ func (m *machine) view(g global, args tuple) (*view, error) {
 		return nil, m.corrupt("%v", err)
 	}
 	return v, nil
+}
+
+// checkLazy returns an error if a tensor's last argument, which may be absent or empty, says that
+// its elements are not those of the storage, as {"neg": True} does.
+func (m *machine) checkLazy(args tuple) error {
+	if len(args) == 0 || args[0] == nil {
+		return nil
+	}
+	d, ok := args[0].(*dict)
+	if !ok {
+		return m.corrupt("a tensor with %s as its last argument, want a dict", kindOf(args[0]))
+	}
+	for _, key := range d.keys {
+		if d.values[key] != false {
+			return m.corrupt("a tensor whose values are those of its storage with %q applied; save it after .resolve_neg().resolve_conj()", defect.Printable(fmt.Sprint(key)))
+		}
+	}
+	return nil
 }
 
 // check returns an error unless every element is inside the storage.

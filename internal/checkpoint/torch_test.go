@@ -199,7 +199,11 @@ func TestTorchRefuses(t *testing.T) {
 			t.Fatalf("%s: the valid file gives %v", path, c.Tensors["a"])
 		}
 	}
+	if c := open(t, write(t, archived(t, strings.Replace(good, "\x89}tR", "\x89}}X\x03\x00\x00\x00neg\x89stR", 1), floats4[8:]))); string(c.Tensors["a"].Data) != floats4[8:] {
+		t.Errorf("a tensor that is not negated gives %v", c.Tensors["a"])
+	}
 	for _, c := range []struct{ name, pickle, want string }{
+		{"negated", strings.Replace(good, "\x89}tR", "\x89}}X\x03\x00\x00\x00neg\x88stR", 1), `a tensor whose values are those of its storage with "neg" applied; save it after .resolve_neg().resolve_conj()`},
 		{"os.system", "cos\nsystem\nX\x02\x00\x00\x00id\x85R.", `the Python object "system" of module "os" is not supported`},
 		{"global never called", "cposix\nsystem\n0}.", `the Python object "system" of module "posix" is not supported`},
 		{"dot elsewhere", "ctorch\n_utils._rebuild_tensor_v2\n.", `the Python object "_utils._rebuild_tensor_v2" of module "torch" is not supported`},
