@@ -190,8 +190,12 @@ func tokenizerText(m *model.Model) string {
 		return defect.OneLine(err.Error())
 	case data == nil:
 		return "none"
+	case data.ChatTemplate != "" && data.ToolTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template and one for tools", len(data.Tokens))
 	case data.ChatTemplate != "":
 		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
+	case data.ToolTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template for tools only", len(data.Tokens))
 	}
 	return fmt.Sprintf("%d tokens", len(data.Tokens))
 }

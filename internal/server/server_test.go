@@ -20,6 +20,7 @@ import (
 	"thimble/convert"
 	"thimble/internal/chat"
 	"thimble/internal/session"
+	"thimble/internal/tokenizer"
 )
 
 const renderName = "__render"
@@ -43,6 +44,12 @@ const template = "{% if messages[-1].content != 'nothing' %}{% if tools %}{{ too
 // serve starts a server of the trained fixture.
 func serve(t *testing.T, change func(*Options)) (*Server, *httptest.Server) {
 	t.Helper()
+	return serveData(t, change, func(d *tokenizer.Data) { d.ChatTemplate = template })
+}
+
+// serveData is serve with a change of the tokenizer.
+func serveData(t *testing.T, change func(*Options), set func(*tokenizer.Data)) (*Server, *httptest.Server) {
+	t.Helper()
 	m, err := convert.Open(filepath.Join("../../fixtures", "trained"), convert.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +59,7 @@ func serve(t *testing.T, change func(*Options)) (*Server, *httptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ChatTemplate = template
+	set(d)
 	self, err := os.Executable() // TestMain renders
 	if err != nil {
 		t.Fatal(err)
@@ -312,6 +319,23 @@ func TestDisconnect(t *testing.T) {
 }
 
 const tools = `"tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]`
+
+// A conversation with tools has the template for them, if there is one.
+func TestToolTemplate(t *testing.T) {
+	for _, tt := range []struct{ chat, tools, plain, with string }{
+		{"{{ raise_exception('default') }}", "{{ raise_exception('tool_use') }}", "conversation: default", "conversation: tool_use"},
+		{"{{ raise_exception('default') }}", "", "conversation: default", "conversation: default"},
+		{"", "{{ raise_exception('tool_use') }}", "none is named default", "conversation: tool_use"},
+	} {
+		_, h := serveData(t, nil, func(d *tokenizer.Data) { d.ChatTemplate, d.ToolTemplate = tt.chat, tt.tools })
+		for body, want := range map[string]string{question: tt.plain, tools + ", " + question: tt.with} {
+			status, v := post(t, h, "/v1/chat/completions", "{"+body+"}")
+			if message, _ := at(v, "error.message").(string); status != 400 || !strings.Contains(message, want) {
+				t.Errorf("%q, %q: %s: %d %v, want %q", tt.chat, tt.tools, body, status, v, want)
+			}
+		}
+	}
+}
 
 // Tools reach the template, and tool_choice makes the answer begin as a call. What is no
 // call in the end is text.

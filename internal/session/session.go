@@ -4,6 +4,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,6 +116,9 @@ func (e *Engine) Model() *model.Model { return e.model }
 
 // Template returns the source of the chat template, or "".
 func (e *Engine) Template() string { return e.data.ChatTemplate }
+
+// ToolTemplate returns the source of the chat template of conversations with tools, or "".
+func (e *Engine) ToolTemplate() string { return cmp.Or(e.data.ToolTemplate, e.data.ChatTemplate) }
 
 // ErrTemplate is wrapped by errors of a chat template, and of a model without one.
 var ErrTemplate = errors.New("no prompt")

@@ -2,6 +2,7 @@ package tokenfile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"thimble/internal/defect"
@@ -115,8 +116,8 @@ func contradiction(key string, v any) error {
 	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", show(v))
 }
 
-// setTemplate sets the chat template to v, a string, or to the template named "default" in
-// v, a list or an object.
+// setTemplate sets the chat template to v, a string, or the chat templates to those in v, a list
+// or an object, by their names.
 func (d *draft) setTemplate(v any) error {
 	switch v := v.(type) {
 	case nil:
@@ -125,8 +126,10 @@ func (d *draft) setTemplate(v any) error {
 		d.ChatTemplate = v
 		return nil
 	case map[string]any:
-		if text, ok := v["default"].(string); ok {
-			d.ChatTemplate = text
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if text, ok := v[name].(string); ok {
+				d.SetTemplate(name, text)
+			}
 		}
 		return nil
 	case []any:
@@ -136,9 +139,7 @@ func (d *draft) setTemplate(v any) error {
 			if f.err != nil {
 				return f.err
 			}
-			if name == "default" {
-				d.ChatTemplate = text
-			}
+			d.SetTemplate(name, text)
 		}
 		return nil
 	}
