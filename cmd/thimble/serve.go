@@ -27,7 +27,8 @@ const serveHelp = `Serves the model over HTTP until it is interrupted: POST /v1/
 page to chat with the model at /. Answers stream if a request asks for it.
 
 Requests share the model's weights and take turns, token by token; a seed gives
-a request the same answer whatever else is being served. --parallel of them
+a request the same answer whatever else is being served, on one day or with
+--date: some chat templates tell the model the date. --parallel of them
 generate at once, each with a KV cache that keeps what it has computed for the
 next request; --queue more wait, and others get status 429. A client that
 disconnects ends its request.
@@ -67,7 +68,7 @@ func serveCommand() *cli.Command {
 			&cli.IntFlag{Name: "queue", Value: 32, Usage: "let `N` more requests wait"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "end a request after `TIME`"},
 			&cli.Int64Flag{Name: "max-body", Value: 1 << 20, Usage: "refuse requests of more than `BYTES`"},
-		}, samplingFlags...), contextLimitFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
+		}, samplingFlags...), contextLimitFlag, dateFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
 		Action: serveAction,
 	}
 }

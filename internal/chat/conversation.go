@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -35,6 +36,12 @@ func parseConversation(line []byte) (c Conversation, err error) {
 	c.Tools, _ = tools.([]any)
 	generate, _ := o.find("generate")
 	c.Generate, _ = generate.(bool)
+	if now, ok := o.find("now"); ok {
+		text, _ := now.(string)
+		if c.Now, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return c, defect.Corrupt("conversation", "now", "want a time")
+		}
+	}
 	return c, nil
 }
 

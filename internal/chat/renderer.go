@@ -27,7 +27,7 @@ type Renderer struct {
 var ErrNoTemplate = errors.New("the model has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja next to its weights and convert it again")
 
 // ErrToolsOnly reports a conversation without tools where the model has no chat template for one.
-var ErrToolsOnly = errors.New("the model's chat template is for conversations with tools, and none is named default; serve takes tools")
+var ErrToolsOnly = errors.New("the model's chat template is for conversations with tools, which only serve takes, and none is named default")
 
 // NewRenderer returns a Renderer for the templates of d. command is a program, with its
 // arguments, that runs Serve. A template that exceeds a limit ends that process, and the

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"thimble/internal/chat"
 	"thimble/internal/defect"
@@ -28,6 +29,10 @@ type Options struct {
 	Context    int      // positions of a Session at most; 0 means the model's context
 	Render     []string // the program that runs chat.Serve; see chat.NewRenderer
 
+	// Now is the clock for chat templates, many of which tell the model the date. Without one the
+	// date is that of calibration, the same on any day.
+	Now func() time.Time
+
 	// Progress, if not nil, is called while the weights are compared with their checksums, in
 	// bytes.
 	Progress func(done, total int64)
@@ -42,6 +47,7 @@ type Engine struct {
 	data       *tokenizer.Data
 	renderer   *chat.Renderer // nil if noTemplate is not
 	noTemplate error
+	now        func() time.Time // may be nil
 	arithmetic transformer.Arithmetic
 	ends       []int         // tokens that end an answer
 	turn       chan struct{} // held by the Session that computes: it uses all cores
@@ -82,7 +88,7 @@ func prepare(ctx context.Context, m *model.Model, o *Options) (*Engine, error) {
 		o.Context = m.Spec.Context
 	}
 	o.Arithmetic.Activations.Int8 = o.Arithmetic.Activations.Int8 || o.Integers && transformer.HasIntegers(m)
-	e := &Engine{Context: o.Context, model: m, tok: tok, data: data, arithmetic: o.Arithmetic, ends: slices.Clone(m.Spec.EOS), turn: make(chan struct{}, 1)}
+	e := &Engine{Context: o.Context, model: m, tok: tok, data: data, arithmetic: o.Arithmetic, ends: slices.Clone(m.Spec.EOS), now: o.Now, turn: make(chan struct{}, 1)}
 	if e.renderer, e.noTemplate = chat.NewRenderer(o.Render, data); e.noTemplate == nil {
 		e.findTurnEnd(ctx)
 	}
@@ -134,6 +140,9 @@ func (e *Engine) Prompt(ctx context.Context, c chat.Conversation) ([]int, error)
 		return nil, templateError{fmt.Errorf("%s: %w", defect.Printable(e.model.Path), e.noTemplate)}
 	}
 	c.Generate = true
+	if e.now != nil {
+		c.Now = e.now()
+	}
 	text, err := e.renderer.Render(ctx, c)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"thimble/convert"
 	"thimble/internal/chat"
@@ -34,6 +35,19 @@ func open(t *testing.T, template string) *Engine {
 	}
 	t.Cleanup(e.Close)
 	return e
+}
+
+// A template that asks for the date gets that of the clock, and without one that of calibration.
+func TestDate(t *testing.T) {
+	e := open(t, "{{ strftime_now('%d %b %Y') }}")
+	date := time.Date(2031, time.March, 9, 23, 0, 0, 0, time.UTC)
+	for want, clock := range map[string]func() time.Time{"26 Jul 2024": nil, "09 Mar 2031": func() time.Time { return date }} {
+		e.now = clock
+		ids, err := e.Prompt(t.Context(), chat.Conversation{Messages: []chat.Message{chat.NewMessage("user", "x")}})
+		if got := string(e.tok.Decode(ids)); got != want || err != nil {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
 }
 
 func newSession(t *testing.T, e *Engine) *Session {
