@@ -361,6 +361,12 @@ func TestToolChoice(t *testing.T) {
 	if text != content {
 		t.Errorf("streamed %q, want %q", text, content)
 	}
+	for arguments, want := range map[string]int{"": 200, " \\n": 200, "{}": 200, "{bad": 400} { // of a call that takes none
+		status, v := post(t, h, "/v1/chat/completions", `{"max_tokens": 1, "messages": [{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "now", "arguments": "`+arguments+`"}}]}, {"role": "tool", "tool_call_id": "1", "content": "4"}]}`)
+		if status != want {
+			t.Errorf("arguments %q: %d %v", arguments, status, v)
+		}
+	}
 	status, v := post(t, h, "/v1/chat/completions", `{"max_tokens": 4, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Rome\"}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "sunny"}]}`)
 	if status != http.StatusOK {
 		t.Errorf("a conversation with calls: %d %v", status, v)
