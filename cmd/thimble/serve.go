@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/defect"
+	"thimble/internal/label"
 	"thimble/internal/server"
 	"thimble/internal/units"
 )
@@ -63,7 +64,7 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:8080", Usage: "listen at `HOST:PORT`; port 0 takes a free one"},
 			&cli.StringFlag{Name: "host", Usage: "listen at `HOST` instead of that of --addr; 0.0.0.0 is every interface"},
 			&cli.IntFlag{Name: "port", Usage: "listen at port `N` instead of that of --addr"},
-			&cli.StringFlag{Name: "alias", Usage: "call the model `NAME` (default: the file's name)"},
+			&cli.StringFlag{Name: "alias", Usage: "call the model `NAME` (default: the name of its file or folder)"},
 			&cli.IntFlag{Name: "parallel", Value: 4, Usage: "generate `N` answers at once"},
 			&cli.IntFlag{Name: "queue", Value: 32, Usage: "let `N` more requests wait"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "end a request after `TIME`"},
@@ -112,8 +113,7 @@ func serveAction(c *cli.Context) error {
 		o.MaxTokens = c.Int("tokens")
 	}
 	if o.Name == "" {
-		base := filepath.Base(c.Args().First())
-		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
+		o.Name = servedName(c.Args().First())
 	}
 	s, err := server.New(e, o)
 	if err != nil {
@@ -131,6 +131,14 @@ func serveAction(c *cli.Context) error {
 		}
 	}
 	return serve(c.Context, listener, s)
+}
+
+// servedName returns the name of a model for requests, from its path.
+func servedName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil { // . has a name, too
+		path = abs
+	}
+	return label.OfModel(path)
 }
 
 func weightBytes(m interface{ Size() (int64, int64) }) int64 {
