@@ -3,6 +3,7 @@ package chat
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,12 +87,20 @@ func APIMessage(v any) (Message, error) {
 			m = append(m, member)
 		}
 	}
-	if calls, _ := m.find("tool_calls"); !hasContent && calls == nil {
+	if !hasContent && !completeWithout(m) {
 		return nil, fmt.Errorf("content: is missing")
 	} else if !hasContent {
 		m = append(m, Member{"content", ""})
 	}
 	return m, nil
+}
+
+// completeWithout reports whether a message needs no content: it has tool calls or reasoning.
+func completeWithout(m Message) bool {
+	return slices.ContainsFunc(append([]string{"tool_calls"}, reasoningKeys...), func(key string) bool {
+		v, _ := m.find(key)
+		return v != nil
+	})
 }
 
 // plainContent returns the text of a content: a string, null, or a list of parts.
