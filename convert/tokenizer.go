@@ -29,6 +29,7 @@ const (
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
 	templateName        = "chat_template.jinja"
+	oldTemplateName     = "chat_template.json"
 	templateFolder      = "additional_chat_templates" // more of them, by name
 	templateEnding      = ".jinja"
 
@@ -65,6 +66,9 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 	}
 	if len(names) > 0 {
 		m.Files = append(m.Files, templateFiles(dir)...)
+		if dir.Has(oldTemplateName) && !hasTemplate(dir) {
+			m.Files = append(m.Files, filepath.Join(dir.Path, oldTemplateName))
+		}
 	}
 	folder := dir.Path
 	return sync.OnceValues(func() (*tokenizer.Data, error) {
@@ -232,7 +236,30 @@ func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
 		}
 		d.SetTemplate(name, string(text))
 	}
+	return readOldTemplate(dir, d)
+}
+
+// readOldTemplate reads the chat template from the file of a processor that transformers wrote
+// before there were others, if d has none (Mistral Small 3.1).
+func readOldTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
+	if d.ChatTemplate != "" || d.ToolTemplate != "" {
+		return nil
+	}
+	text, err := readOptional(dir, oldTemplateName, maxTokenizerConfig)
+	if err != nil || text == nil {
+		return err
+	}
+	if err := tokenfile.ParseTemplate(oldTemplateName, text, d); err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
+	}
 	return nil
+}
+
+// hasTemplate reports whether the tokenizer's files have another template than that of
+// readOldTemplate.
+func hasTemplate(dir *checkpoint.Dir) bool {
+	config, _ := readOptional(dir, tokenizerConfigName, maxTokenizerConfig)
+	return len(templateFiles(dir)) > 0 || tokenfile.HasTemplate(config)
 }
 
 // templateFiles returns the paths of the chat templates that have files of their own.
