@@ -35,8 +35,8 @@ next request; --queue more wait, and others get status 429. A client that
 disconnects ends its request.
 
 What a request does not set is as the model's authors recommend, or as the
-options say. Without max_tokens an answer may go on to the end of the context,
-as with OpenAI and llama.cpp; -n limits every answer. A misspelled field
+options say. Without max_tokens, or with -1, an answer may go on to the end of
+the context, as with OpenAI and llama.cpp; -n limits every answer. A misspelled field
 (max_token) is an error; fields of OpenAI's that do not apply here are ignored.
 
 Tools go to the model's chat template, and calls are read in the forms of Qwen

@@ -90,17 +90,27 @@ func prepare(ctx context.Context, m *model.Model, o *Options) (*Engine, error) {
 	o.Arithmetic.Activations.Int8 = o.Arithmetic.Activations.Int8 || o.Integers && transformer.HasIntegers(m)
 	e := &Engine{Context: o.Context, model: m, tok: tok, data: data, arithmetic: o.Arithmetic, ends: slices.Clone(m.Spec.EOS), now: o.Now, turn: make(chan struct{}, 1)}
 	if e.renderer, e.noTemplate = chat.NewRenderer(o.Render, data); e.noTemplate == nil {
-		e.findTurnEnd(ctx)
+		e.findTurnEnds(ctx)
 	}
 	return e, ctx.Err()
 }
 
-// findTurnEnd adds the special token that follows an answer in the chat template, which
+// findTurnEnds adds the special tokens that follow an answer in the chat templates, which
 // not every config lists among those that end a text.
-func (e *Engine) findTurnEnd(ctx context.Context) {
+func (e *Engine) findTurnEnds(ctx context.Context) {
 	const answer = "b04d answer 3f6e"
-	messages := []chat.Message{chat.NewMessage("user", "x"), chat.NewMessage("assistant", answer)}
-	text, err := e.renderer.Render(ctx, chat.Conversation{Messages: messages})
+	c := chat.Conversation{Messages: []chat.Message{chat.NewMessage("user", "x"), chat.NewMessage("assistant", answer)}}
+	e.findTurnEnd(ctx, c, answer)
+	if e.data.ToolTemplate != "" {
+		function := chat.Object{{Key: "name", Value: "f"}, {Key: "description", Value: ""}, {Key: "parameters", Value: chat.Object{}}}
+		c.Tools = []any{chat.Object{{Key: "type", Value: "function"}, {Key: "function", Value: function}}}
+		e.findTurnEnd(ctx, c, answer)
+	}
+}
+
+// findTurnEnd adds the special token that follows an answer in a conversation.
+func (e *Engine) findTurnEnd(ctx context.Context, c chat.Conversation, answer string) {
+	text, err := e.renderer.Render(ctx, c)
 	if err != nil {
 		return // the template's error is that of the first conversation
 	}

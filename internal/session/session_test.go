@@ -13,11 +13,17 @@ import (
 	"thimble/internal/chat"
 	"thimble/internal/logits"
 	"thimble/internal/model"
+	"thimble/internal/tokenizer"
 )
 
 const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
 func open(t *testing.T, template string) *Engine {
+	t.Helper()
+	return openChanged(t, func(_ *model.Model, d *tokenizer.Data) { d.ChatTemplate = template })
+}
+
+func openChanged(t *testing.T, change func(m *model.Model, d *tokenizer.Data)) *Engine {
 	t.Helper()
 	m, err := convert.Open(filepath.Join("../../fixtures", "trained"), convert.Options{})
 	if err != nil {
@@ -28,13 +34,27 @@ func open(t *testing.T, template string) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ChatTemplate = template
+	change(m, d)
 	e, err := New(t.Context(), m, Options{Context: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
 	return e
+}
+
+// The token after an answer in a chat template ends answers, also in that of tools.
+func TestTurnEnds(t *testing.T) {
+	const ends, other = "{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}", "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+	for _, tt := range []struct{ chat, tools string }{{ends, ""}, {other, ends}, {"", ends}} {
+		e := openChanged(t, func(m *model.Model, d *tokenizer.Data) {
+			m.Spec.EOS = nil
+			d.ChatTemplate, d.ToolTemplate = tt.chat, tt.tools
+		})
+		if !slices.Equal(e.ends, []int{0}) {
+			t.Errorf("%q, for tools %q: %v end an answer, want 0", tt.chat, tt.tools, e.ends)
+		}
+	}
 }
 
 // A template that asks for the date gets that of the clock, and without one that of calibration.
