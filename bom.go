@@ -12,6 +12,7 @@ import (
 
 	"thimble/internal/bom"
 	"thimble/internal/digest"
+	"thimble/internal/label"
 	"thimble/internal/model"
 	"thimble/quantize"
 	"thimble/target"
@@ -25,7 +26,7 @@ func (r *Inspection) addBill(ctx context.Context, m *model.Model, progress Progr
 	}
 	p, name, folder := &m.Provenance, filepath.Base(filepath.Clean(m.Path)), m.Path
 	if !isCheckpoint(m.Path) {
-		name = strings.TrimSuffix(name, filepath.Ext(name))
+		name = label.OfModel(name)
 		folder = "" // what lies beside a file need not be about it
 	}
 	facts := stated(m)

@@ -32,6 +32,8 @@ type InspectOptions struct {
 	Device     string     // add what the model costs on this phone, or on device.All; "" for none
 	Arithmetic Arithmetic // whose cache the costs are of
 
+	Render []string // see Calibration; without it no note says that a chat template does not compile
+
 	Progress Progress
 }
 
@@ -101,6 +103,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		return nil, err
 	}
 	defer m.Close()
+	noteTemplates(ctx, m, o.Render)
 	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Remarks(), Tokenizer: tokenizerText(m), Generation: m.Generation}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Stored() {
@@ -190,8 +193,12 @@ func tokenizerText(m *model.Model) string {
 		return defect.OneLine(err.Error())
 	case data == nil:
 		return "none"
+	case data.ChatTemplate != "" && data.ToolTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template and one for tools", len(data.Tokens))
 	case data.ChatTemplate != "":
 		return fmt.Sprintf("%d tokens, with a chat template", len(data.Tokens))
+	case data.ToolTemplate != "":
+		return fmt.Sprintf("%d tokens, with a chat template for tools only", len(data.Tokens))
 	}
 	return fmt.Sprintf("%d tokens", len(data.Tokens))
 }

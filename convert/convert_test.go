@@ -276,7 +276,7 @@ func TestGeneration(t *testing.T) {
 		{`{"temperature":0.7}`, "", model.Generation{Temperature: 0.7}},
 		{`{"do_sample":false,"temperature":0.7,"top_k":3,"repetition_penalty":1.2}`, "", model.Generation{RepetitionPenalty: 1.2}},
 		{`{"top_k":50,"top_p":0.5}`, "", model.Generation{}},
-		{`{"do_sample":true,"temperature":-1}`, "generation_config.json: temperature is -1, want 0 to 1e+06: its sampling is ignored", model.Generation{}},
+		{`{"do_sample":true,"temperature":-1}`, "generation_config.json: temperature is -1, want 0 to 1000000: its sampling is ignored", model.Generation{}},
 	} {
 		f := tiny()
 		f.files["generation_config.json"] = tt.text

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -28,6 +29,9 @@ const (
 	specialsName        = "special_tokens_map.json"
 	tokenizerConfigName = "tokenizer_config.json"
 	templateName        = "chat_template.jinja"
+	oldTemplateName     = "chat_template.json"
+	templateFolder      = "additional_chat_templates" // more of them, by name
+	templateEnding      = ".jinja"
 
 	maxTokenizer       = 128 << 20 // bytes
 	maxTokenizerConfig = 16 << 20
@@ -42,22 +46,28 @@ func lazyTokenizer(m *model.Model, dir *checkpoint.Dir) func() (*tokenizer.Data,
 	var names []string
 	switch name := tokenizerFile(dir); {
 	case name == tekkenName:
-		names = []string{name, tokenizerConfigName, templateName}
+		names = []string{name, tokenizerConfigName}
 	case name == tokenizerName:
-		names = []string{name, tokenizerConfigName, templateName}
+		names = []string{name, tokenizerConfigName}
 		if config, _ := readOptional(dir, tokenizerConfigName, maxTokenizerConfig); !tokenfile.ListsAdded(config) {
-			names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
+			names = []string{name, tokenizerConfigName, addedName, specialsName}
 		}
 	case name == vocabularyName:
-		names = []string{name, mergesName, tokenizerConfigName, addedName, specialsName, templateName}
+		names = []string{name, mergesName, tokenizerConfigName, addedName, specialsName}
 	case name != "":
-		names = []string{name, tokenizerConfigName, addedName, specialsName, templateName}
+		names = []string{name, tokenizerConfigName, addedName, specialsName}
 	case !dir.Has(vocabularyName): // see otherTokenizer
 		m.Notes = append(m.Notes, noTokenizer)
 	}
 	for _, name := range names {
 		if dir.Has(name) {
 			m.Files = append(m.Files, filepath.Join(dir.Path, name))
+		}
+	}
+	if len(names) > 0 {
+		m.Files = append(m.Files, templateFiles(dir)...)
+		if dir.Has(oldTemplateName) && !hasTemplate(dir) {
+			m.Files = append(m.Files, filepath.Join(dir.Path, oldTemplateName))
 		}
 	}
 	folder := dir.Path
@@ -205,19 +215,66 @@ func readLlama(pieces []byte, files tokenfile.Files) (*tokenizer.Data, error) {
 	return d, err
 }
 
-// readTemplate reads the chat template from its own file, if it exists: transformers 5
-// writes that file, and prefers it.
+// readTemplate reads the chat templates from their own files, if there are any: transformers 5
+// writes those files, and prefers them to all in tokenizer_config.json.
 func readTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
-	text, err := readOptional(dir, templateName, maxTemplate)
-	switch {
-	case err != nil:
+	files := templateFiles(dir)
+	if len(files) > 0 {
+		d.ChatTemplate, d.ToolTemplate = "", ""
+	}
+	for _, file := range files {
+		text, err := (&checkpoint.Dir{Path: filepath.Dir(file)}).ReadFile(filepath.Base(file), maxTemplate)
+		if err != nil {
+			return err
+		}
+		if !utf8.Valid(text) {
+			return defect.Corrupt(file, "", "not UTF-8")
+		}
+		name := strings.TrimSuffix(filepath.Base(file), templateEnding)
+		if filepath.Dir(file) == filepath.Clean(dir.Path) {
+			name = "default"
+		}
+		d.SetTemplate(name, string(text))
+	}
+	return readOldTemplate(dir, d)
+}
+
+// readOldTemplate reads the chat template from the file of a processor that transformers wrote
+// before there were others, if d has none (Mistral Small 3.1).
+func readOldTemplate(dir *checkpoint.Dir, d *tokenizer.Data) error {
+	if d.ChatTemplate != "" || d.ToolTemplate != "" {
+		return nil
+	}
+	text, err := readOptional(dir, oldTemplateName, maxTokenizerConfig)
+	if err != nil || text == nil {
 		return err
-	case !utf8.Valid(text):
-		return defect.Corrupt(filepath.Join(dir.Path, templateName), "", "not UTF-8")
-	case text != nil:
-		d.ChatTemplate = string(text)
+	}
+	if err := tokenfile.ParseTemplate(oldTemplateName, text, d); err != nil {
+		return fmt.Errorf("%s: %w", defect.Printable(dir.Path), err)
 	}
 	return nil
+}
+
+// hasTemplate reports whether the tokenizer's files have another template than that of
+// readOldTemplate.
+func hasTemplate(dir *checkpoint.Dir) bool {
+	config, _ := readOptional(dir, tokenizerConfigName, maxTokenizerConfig)
+	return len(templateFiles(dir)) > 0 || tokenfile.HasTemplate(config)
+}
+
+// templateFiles returns the paths of the chat templates that have files of their own.
+func templateFiles(dir *checkpoint.Dir) (paths []string) {
+	if dir.Has(templateName) {
+		paths = append(paths, filepath.Join(dir.Path, templateName))
+	}
+	more := &checkpoint.Dir{Path: filepath.Join(dir.Path, templateFolder)}
+	names, _ := more.Names() // most checkpoints have no such folder
+	for _, name := range names {
+		if filepath.Ext(name) == templateEnding {
+			paths = append(paths, filepath.Join(more.Path, name))
+		}
+	}
+	return paths
 }
 
 // otherTokenizer returns an error if dir has a tokenizer in an unsupported form.

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"thimble/internal/defect"
@@ -94,5 +96,32 @@ func TestChatTemplate(t *testing.T) {
 	defer m.Close()
 	if d, err := m.Tokenizer(); err != nil || d.ChatTemplate != "own" {
 		t.Errorf("%v, %v", d, err)
+	}
+
+	// As transformers 5 saves several, and reads them: without those in the config.
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("additional_chat_templates/tool_use.jinja", "tools")
+	write("additional_chat_templates/rag.jinja", "rag")
+	write("tokenizer_config.json", `{"chat_template":[{"name":"default","template":"config's"},{"name":"tool_use","template":"config's"}]}`)
+	for _, want := range []string{"own", ""} { // with chat_template.jinja, without it
+		m, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		d, err := m.Tokenizer()
+		if err != nil || d.ChatTemplate != want || d.ToolTemplate != "tools" || !slices.ContainsFunc(d.Notes, func(n string) bool { return strings.Contains(n, `"rag" is left out`) }) {
+			t.Errorf("want %q: %q, %q, %v; notes %q", want, d.ChatTemplate, d.ToolTemplate, err, d.Notes)
+		}
+		if !slices.Contains(m.Files, filepath.Join(dir, "additional_chat_templates", "tool_use.jinja")) {
+			t.Errorf("files %q lack the template for tools", m.Files)
+		}
+		os.Remove(filepath.Join(dir, "chat_template.jinja"))
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"thimble/format"
 	"thimble/internal/generate"
@@ -45,6 +46,8 @@ type Options struct {
 	// Float computes linear layers in float32 also if they are stored as integers. Without
 	// it, their inputs are rounded to 8 bits, which is faster.
 	Float bool
+	// Date is the date that chat templates tell the model, such as "2024-07-26"; "" means today.
+	Date string
 }
 
 // A Model is an opened model. The weights of a container stay in the file, which is mapped; those
@@ -66,11 +69,19 @@ func Open(path string, o *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now
+	if o.Date != "" {
+		date, err := time.Parse(time.DateOnly, o.Date)
+		if err != nil {
+			return nil, fmt.Errorf("the date %.40q: want one such as 2024-07-26", o.Date)
+		}
+		now = func() time.Time { return date }
+	}
 	m, err := format.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	e, err := session.New(context.Background(), m, session.Options{Arithmetic: a, Integers: !o.Float, Context: o.Context})
+	e, err := session.New(context.Background(), m, session.Options{Arithmetic: a, Integers: !o.Float, Context: o.Context, Now: now})
 	if err != nil {
 		m.Close()
 		return nil, err

@@ -92,3 +92,16 @@ func TestRefused(t *testing.T) {
 		t.Errorf("%v, %d bytes, %d positions", m.HasTemplate(), m.WeightBytes(), m.Context())
 	}
 }
+
+// A wrong date is refused before the file is opened.
+func TestDate(t *testing.T) {
+	path := model(t)
+	if _, err := mobile.Open(path, &mobile.Options{Date: "26 July"}); err == nil || !strings.Contains(err.Error(), "want one such as 2024-07-26") {
+		t.Errorf("%v", err)
+	}
+	m, err := mobile.Open(path, &mobile.Options{Date: "2031-03-09"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+}

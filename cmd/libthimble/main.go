@@ -75,6 +75,9 @@ func thimble_open(path *C.char, options *C.thimble_options) (handle C.uintptr_t)
 			if options.kv != nil {
 				o.KV = C.GoString(options.kv)
 			}
+			if options.date != nil {
+				o.Date = C.GoString(options.date)
+			}
 		}
 		m, err := mobile.Open(C.GoString(path), &o)
 		if err == nil {

@@ -29,6 +29,7 @@ typedef struct thimble_options {
 	int32_t context;    /* positions of a chat at most; 0 means the model's context */
 	int32_t compute_float; /* 1: float32 also where weights are integers, which is slower */
 	const char *kv;     /* type of the KV cache: "int8", "k8v4", "f16"; NULL means float32 */
+	const char *date;   /* that chat templates tell the model, "2024-07-26"; NULL means today */
 } thimble_options;
 
 /* How a chat answers. All zero takes the most likely token. */

@@ -24,7 +24,8 @@ answer. Only what is new in a turn is computed. How tokens are chosen is, for
 each option that is not given, as the model's authors recommend
 (generation_config.json, which convert and quantize store in the file), and
 otherwise by the most likely token. The same seed gives the same conversation on
-every machine.
+every machine, on one day: some templates tell the model the date. --date DATE
+makes it the same on any day.
 
 If standard input is not a terminal, every line is a message and its answer is
 printed as one paragraph, so that a file of questions is a script; nothing else
@@ -57,7 +58,7 @@ func chatCommand() *cli.Command {
 			&cli.StringFlag{Name: "system", Usage: "begin with the system message `TEXT`"},
 			&cli.StringSliceFlag{Name: "stop", Usage: "end an answer before `TEXT` (repeatable)"},
 			&cli.Uint64Flag{Name: "seed", Usage: "seed sampling with `NUMBER`"},
-		}, samplingFlags...), contextLimitFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
+		}, samplingFlags...), contextLimitFlag, dateFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
 		Action: chatAction,
 	}
 }

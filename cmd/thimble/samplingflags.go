@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"thimble"
+	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/session"
 )
@@ -24,6 +26,21 @@ var samplingFlags = []cli.Flag{
 
 // contextLimitFlag limits the memory of a KV cache.
 var contextLimitFlag = &cli.IntFlag{Name: "context", Usage: "hold at most `N` positions (default: the model's context)"}
+
+// dateFlag makes answers of a model that is told the date the same on any day.
+var dateFlag = &cli.StringFlag{Name: "date", Usage: "tell a model whose chat template asks for the date that it is `DATE` (default: today)"}
+
+// clockOf returns the clock for the chat template.
+func clockOf(c *cli.Context) (func() time.Time, error) {
+	if !c.IsSet(dateFlag.Name) {
+		return time.Now, nil
+	}
+	date, err := time.Parse(time.DateOnly, c.String(dateFlag.Name))
+	if err != nil {
+		return nil, fmt.Errorf("--date %s: want a date such as 2024-07-26", defect.Printable(c.String(dateFlag.Name)))
+	}
+	return func() time.Time { return date }, nil
+}
 
 // samplingOf returns the model's defaults, changed by samplingFlags.
 func samplingOf(c *cli.Context, m *thimble.Model) (r session.Request, err error) {
@@ -58,6 +75,9 @@ func openEngine(c *cli.Context) (*thimble.Model, *session.Engine, error) {
 		return nil, nil, fmt.Errorf("--context %d: want a positive number of tokens", o.Context)
 	}
 	if o.Arithmetic, err = arithmeticOf(c); err != nil {
+		return nil, nil, err
+	}
+	if o.Now, err = clockOf(c); err != nil {
 		return nil, nil, err
 	}
 	if o.Render, err = renderCommandLine(); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"thimble/internal/defect"
+	"thimble/internal/label"
 	"thimble/internal/server"
 	"thimble/internal/units"
 )
@@ -27,14 +28,15 @@ const serveHelp = `Serves the model over HTTP until it is interrupted: POST /v1/
 page to chat with the model at /. Answers stream if a request asks for it.
 
 Requests share the model's weights and take turns, token by token; a seed gives
-a request the same answer whatever else is being served. --parallel of them
+a request the same answer whatever else is being served, on one day or with
+--date: some chat templates tell the model the date. --parallel of them
 generate at once, each with a KV cache that keeps what it has computed for the
 next request; --queue more wait, and others get status 429. A client that
 disconnects ends its request.
 
 What a request does not set is as the model's authors recommend, or as the
-options say. Without max_tokens an answer may go on to the end of the context,
-as with OpenAI and llama.cpp; -n limits every answer. A misspelled field
+options say. Without max_tokens, or with -1, an answer may go on to the end of
+the context, as with OpenAI and llama.cpp; -n limits every answer. A misspelled field
 (max_token) is an error; fields of OpenAI's that do not apply here are ignored.
 
 Tools go to the model's chat template, and calls are read in the forms of Qwen
@@ -62,12 +64,12 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "addr", Value: "127.0.0.1:8080", Usage: "listen at `HOST:PORT`; port 0 takes a free one"},
 			&cli.StringFlag{Name: "host", Usage: "listen at `HOST` instead of that of --addr; 0.0.0.0 is every interface"},
 			&cli.IntFlag{Name: "port", Usage: "listen at port `N` instead of that of --addr"},
-			&cli.StringFlag{Name: "alias", Usage: "call the model `NAME` (default: the file's name)"},
+			&cli.StringFlag{Name: "alias", Usage: "call the model `NAME` (default: the name of its file or folder)"},
 			&cli.IntFlag{Name: "parallel", Value: 4, Usage: "generate `N` answers at once"},
 			&cli.IntFlag{Name: "queue", Value: 32, Usage: "let `N` more requests wait"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "end a request after `TIME`"},
 			&cli.Int64Flag{Name: "max-body", Value: 1 << 20, Usage: "refuse requests of more than `BYTES`"},
-		}, samplingFlags...), contextLimitFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
+		}, samplingFlags...), contextLimitFlag, dateFlag, arithmeticFlag, activationsFlag, kvFlag, setFlag, dropFlag, quietFlag),
 		Action: serveAction,
 	}
 }
@@ -111,8 +113,7 @@ func serveAction(c *cli.Context) error {
 		o.MaxTokens = c.Int("tokens")
 	}
 	if o.Name == "" {
-		base := filepath.Base(c.Args().First())
-		o.Name = strings.TrimSuffix(base, filepath.Ext(base))
+		o.Name = servedName(c.Args().First())
 	}
 	s, err := server.New(e, o)
 	if err != nil {
@@ -130,6 +131,14 @@ func serveAction(c *cli.Context) error {
 		}
 	}
 	return serve(c.Context, listener, s)
+}
+
+// servedName returns the name of a model for requests, from its path.
+func servedName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil { // . has a name, too
+		path = abs
+	}
+	return label.OfModel(path)
 }
 
 func weightBytes(m interface{ Size() (int64, int64) }) int64 {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -56,5 +58,22 @@ func TestServeNamesTheOption(t *testing.T) {
 	} {
 		code, _, stderr := thimbleRun(append([]string{"serve", "../../fixtures/trained"}, c.args...)...)
 		refused(t, code, stderr, []string{"cannot listen at " + addr, c.want})
+	}
+}
+
+// The name of a model keeps its dots, except the ending of a file.
+func TestServedName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "Qwen2.5-1.5B")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for path, want := range map[string]string{
+		"a/SmolLM2-1.7B": "SmolLM2-1.7B", "SmolLM2-1.7B/": "SmolLM2-1.7B", ".": "Qwen2.5-1.5B", "hf://Qwen/Qwen2.5-1.5B": "Qwen2.5-1.5B",
+		"x.Q4_K_M.gguf": "x.Q4_K_M", "smol.thimble": "smol", "model.SAFETENSORS": "model", "v1.2/pytorch_model.bin": "pytorch_model",
+	} {
+		if got := servedName(path); got != want {
+			t.Errorf("%s is called %s, want %s", path, got, want)
+		}
 	}
 }

@@ -68,8 +68,9 @@ type metadata struct {
 	topK, penaltyLast                *int32
 	topP, minP, temperature, penalty *float32
 
-	tokenizer, pre, chatTemplate           string
-	tokens, merges                         []string
+	tokenizer, pre                         string
+	chatTemplate, toolTemplate             string
+	tokens, merges, templates              []string // templates: the names of those beside chatTemplate
 	tokenTypes                             []int32
 	scores                                 []float32
 	wholeScores                            []int32 // in place of scores
@@ -204,6 +205,8 @@ func (m *metadata) keys() []key {
 		{"tokenizer.ggml.add_eos_token", &m.addEOS},
 		{"tokenizer.ggml.add_space_prefix", &m.addSpace},
 		{"tokenizer.ggml.remove_extra_whitespaces", &m.removeSpaces},
+		{"tokenizer.chat_templates", &m.templates},
+		{"tokenizer.chat_template.tool_use", &m.toolTemplate},
 		{"tokenizer.chat_template", &m.chatTemplate},
 		{"thimble.tool", &m.madeBy},
 		{"thimble.architecture", &m.origin},

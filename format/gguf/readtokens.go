@@ -25,7 +25,8 @@ func (f *file) tokenizer() (*tokenizer.Data, error) {
 		return nil, err
 	}
 	m.dropIDs(len(m.tokens))
-	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate}
+	d := &tokenizer.Data{BOS: number(m.bos), EOS: number(m.eos), Pad: number(m.pad), Unk: number(m.unk), ChatTemplate: m.chatTemplate, ToolTemplate: m.toolTemplate}
+	vocab.NoteTemplates(d, f.names)
 	n, err := f.countTokens(m)
 	if err != nil {
 		return nil, err
@@ -216,22 +217,15 @@ func oneID(id *uint32) []uint32 {
 	return []uint32{*id}
 }
 
-// otherTokenizerKeys returns an error for a key outside the table that may change ids. A
-// key that ends in _token_id only names a token.
+// otherTokenizerKeys returns an error for a key outside the table that may change ids.
 func (f *file) otherTokenizerKeys(m *metadata) error {
-	inert := []string{
-		"tokenizer.ggml.token_type_count", // of BERT
-		"tokenizer.ggml.suppress_tokens",  // affects sampling, not scores
-		"tokenizer.huggingface.json", "tokenizer.chat_templates",
-	}
 	known := make(map[string]bool)
 	for _, k := range m.keys() {
 		known[k.name] = true
 	}
 	var refused []string
 	for _, name := range f.names {
-		rest, ours := strings.CutPrefix(name, "tokenizer.")
-		if !ours || known[name] || slices.Contains(inert, name) || strings.HasPrefix(rest, "chat_template.") || strings.HasSuffix(rest, "_token_id") {
+		if !strings.HasPrefix(name, "tokenizer.") || known[name] || vocab.Inert(name) {
 			continue
 		}
 		if f.keys[name].Neutral("") {

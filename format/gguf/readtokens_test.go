@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -47,7 +48,33 @@ func TestPiecesComeBack(t *testing.T) {
 	}
 }
 
-// So does a tokenizer.json whose steps add the first space, by a key of ours.
+// The template for tools comes back from the keys that llama.cpp's converter writes; a template
+// for documents is left out with a note.
+func TestToolTemplate(t *testing.T) {
+	m := tiny(t, "int8/g32")
+	d, err := m.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, chat := range []string{"{{ x }}", ""} {
+		d.ChatTemplate, d.ToolTemplate = chat, "{{ tools }}"
+		_, data := write(t, m)
+		if f := parse(t, data); f.keys["tokenizer.chat_template.tool_use"] != "{{ tools }}" || fmt.Sprint(f.keys["tokenizer.chat_templates"]) != "[tool_use]" {
+			t.Errorf("keys %v", f.keys)
+		}
+		back, err := opened(t, data).Tokenizer()
+		if err != nil || back.ChatTemplate != chat || back.ToolTemplate != "{{ tools }}" || len(back.Notes) > 0 {
+			t.Errorf("%q, %q, notes %q, %v", back.ChatTemplate, back.ToolTemplate, back.Notes, err)
+		}
+		rag := bytes.Replace(data, []byte("chat_template.tool_use"), []byte("chat_template.document"), 1)
+		back, err = opened(t, rag).Tokenizer()
+		if err != nil || back.ToolTemplate != "" || len(back.Notes) != 1 || !strings.Contains(back.Notes[0], `"document" is left out`) {
+			t.Errorf("%q, notes %q, %v", back.ToolTemplate, back.Notes, err)
+		}
+	}
+}
+
+// A tokenizer.json whose steps add the first space, by a key of ours.
 func TestStepsComeBack(t *testing.T) {
 	text, err := os.ReadFile("../../internal/tokenizer/testdata/strings.json")
 	if err != nil {

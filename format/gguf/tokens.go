@@ -27,7 +27,7 @@ func (m *metadata) putTokenizer(path string, d *tokenizer.Data, s *model.Spec) (
 	if err != nil {
 		return nil, err
 	}
-	m.chatTemplate = d.ChatTemplate
+	m.chatTemplate, m.toolTemplate, m.templates = d.ChatTemplate, d.ToolTemplate, vocab.Templates(d)
 	if d.Model == tokenizer.ByteLevelBPE {
 		notes, err = m.putBytes(path, d)
 	} else {

@@ -6,6 +6,7 @@ package chat
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ardanlabs/jinja"
 
@@ -44,6 +45,7 @@ type Conversation struct {
 	Messages []Message `json:"messages"`
 	Tools    []any     `json:"tools,omitempty"`    // functions that the model may call, each an Object
 	Generate bool      `json:"generate,omitempty"` // the text ends with the prompt for an answer
+	Now      time.Time `json:"now,omitzero"`       // for strftime_now; zero means fixedDate
 }
 
 // Render returns the text of a conversation.
@@ -63,7 +65,7 @@ func (t *Template) Render(c Conversation) (text string, err error) {
 		"documents":             jinja.None(),
 		"add_generation_prompt": jinja.NewBool(c.Generate),
 		"raise_exception":       jinja.NewCallable("raise_exception", raiseException),
-		"strftime_now":          jinja.NewCallable("strftime_now", strftimeNow),
+		"strftime_now":          jinja.NewCallable("strftime_now", strftimeNow(c.Now)),
 	}
 	for name, content := range t.specials {
 		data[name] = jinja.NewString(content)

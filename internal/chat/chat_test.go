@@ -177,12 +177,44 @@ func TestDate(t *testing.T) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 	for source, want := range map[string]string{
-		`{{ strftime_now("%Q") }}`: "%Q is not supported",
-		`{{ strftime_now("%") }}`:  `"%" ends in a percent sign`,
-		`{{ strftime_now(7) }}`:    "takes one format",
+		`{{ strftime_now("%9d") }}`: "%9d has a width or a modifier, which is not supported",
+		`{{ strftime_now(7) }}`:     "takes one format",
 	} {
 		if text, err := compile(t, source).Render(Conversation{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v, want %q", source, text, err, want)
+		}
+	}
+}
+
+// A conversation may have a date, also one that another process renders.
+func TestDateOfConversation(t *testing.T) {
+	now := time.Date(2031, time.March, 9, 17, 5, 0, 0, time.FixedZone("", -5*3600))
+	const source, want = `{{ strftime_now("%A %-d %B %Y %H:%M %p") }}`, "Sunday 9 March 2031 17:05 PM"
+	if got, err := compile(t, source).Render(Conversation{Now: now}); got != want || err != nil {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	p, err := start(t, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if got, err := p.Render(t.Context(), Conversation{Messages: []Message{}, Now: now}); got != want || err != nil {
+		t.Errorf("in a process %q, %v, want %q", got, err, want)
+	}
+}
+
+// What Python 3.11 gives on Linux: datetime.datetime(2024, 7, 6, 9, 5, 3).strftime(format).
+func TestStrftime(t *testing.T) {
+	const format = "%a %A %b %B %h|%c|%x %X %D %T %F %R %r|%p %P %#p %^p|%d %-d %_d %e %-e %0e|%m %-m %y %Y %C %G %g %V|%U %W %j %-j %u %w|" +
+		"%H %-H %k %I %-I %l %M %-M %S|%^a %^B %#b|%z%Z%%%n%t|%Q %-q é%"
+	for date, want := range map[time.Time]string{
+		time.Date(2024, 7, 6, 9, 5, 3, 0, time.UTC):    "Sat Saturday Jul July Jul|Sat Jul  6 09:05:03 2024|07/06/24 09:05:03 07/06/24 09:05:03 2024-07-06 09:05 09:05:03 AM|AM am am AM|06 6  6  6 6 06|07 7 24 2024 20 2024 24 27|26 27 188 188 6 6|09 9  9 09 9  9 05 5 03|SAT JULY JUL|%\n\t|%Q %-q é%",
+		time.Date(2024, 12, 30, 0, 0, 0, 0, time.UTC):  "Mon Monday Dec December Dec|Mon Dec 30 00:00:00 2024|12/30/24 00:00:00 12/30/24 00:00:00 2024-12-30 00:00 12:00:00 AM|AM am am AM|30 30 30 30 30 30|12 12 24 2024 20 2025 25 01|52 53 365 365 1 1|00 0  0 12 12 12 00 0 00|MON DECEMBER DEC|%\n\t|%Q %-q é%",
+		time.Date(2023, 1, 1, 12, 30, 59, 0, time.UTC): "Sun Sunday Jan January Jan|Sun Jan  1 12:30:59 2023|01/01/23 12:30:59 01/01/23 12:30:59 2023-01-01 12:30 12:30:59 PM|PM pm pm PM|01 1  1  1 1 01|01 1 23 2023 20 2022 22 52|01 00 001 1 7 0|12 12 12 12 12 12 30 30 59|SUN JANUARY JAN|%\n\t|%Q %-q é%",
+		time.Date(2021, 1, 3, 23, 59, 0, 0, time.UTC):  "Sun Sunday Jan January Jan|Sun Jan  3 23:59:00 2021|01/03/21 23:59:00 01/03/21 23:59:00 2021-01-03 23:59 11:59:00 PM|PM pm pm PM|03 3  3  3 3 03|01 1 21 2021 20 2020 20 53|01 00 003 3 7 0|23 23 23 11 11 11 59 59 00|SUN JANUARY JAN|%\n\t|%Q %-q é%",
+	} {
+		if got, err := strftime(format, date); got != want || err != nil {
+			t.Errorf("%v: %v\ngot  %q\nwant %q", date, err, got, want)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package chat
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"thimble/internal/defect"
 	"thimble/internal/strictjson"
@@ -35,6 +37,12 @@ func parseConversation(line []byte) (c Conversation, err error) {
 	c.Tools, _ = tools.([]any)
 	generate, _ := o.find("generate")
 	c.Generate, _ = generate.(bool)
+	if now, ok := o.find("now"); ok {
+		text, _ := now.(string)
+		if c.Now, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return c, defect.Corrupt("conversation", "now", "want a time")
+		}
+	}
 	return c, nil
 }
 
@@ -79,12 +87,20 @@ func APIMessage(v any) (Message, error) {
 			m = append(m, member)
 		}
 	}
-	if calls, _ := m.find("tool_calls"); !hasContent && calls == nil {
+	if !hasContent && !completeWithout(m) {
 		return nil, fmt.Errorf("content: is missing")
 	} else if !hasContent {
 		m = append(m, Member{"content", ""})
 	}
 	return m, nil
+}
+
+// completeWithout reports whether a message needs no content: it has tool calls or reasoning.
+func completeWithout(m Message) bool {
+	return slices.ContainsFunc(append([]string{"tool_calls"}, reasoningKeys...), func(key string) bool {
+		v, _ := m.find(key)
+		return v != nil
+	})
 }
 
 // plainContent returns the text of a content: a string, null, or a list of parts.
@@ -129,6 +145,9 @@ func decodedCalls(v any) (any, error) {
 		}
 		arguments, _ := function.find("arguments")
 		if text, isText := arguments.(string); isText {
+			if strings.TrimSpace(text) == "" {
+				text = "{}" // clients replay a call without arguments like this
+			}
 			v, err := ParseValue("arguments", []byte(text))
 			if err != nil {
 				return nil, fmt.Errorf("arguments of %s: want a string of JSON", defect.Printable(name.(string)))

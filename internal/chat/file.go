@@ -85,6 +85,9 @@ func (f *File) Builtin(ctx context.Context, progress func(done, total int64)) ([
 // start starts a process that renders the model's template. n is the line number of the
 // first conversation, for errors.
 func (f *File) start(ctx context.Context, n int) (*Process, error) {
+	if f.Data.ChatTemplate == "" && f.Data.ToolTemplate != "" {
+		return nil, fmt.Errorf("%s: line %d: %w", defect.Printable(f.Path), n, ErrToolsOnly)
+	}
 	if f.Data.ChatTemplate == "" {
 		return nil, fmt.Errorf("%s: line %d is a conversation, and %s has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja next to its weights, or give plain text or lines of {\"text\": ...}",
 			defect.Printable(f.Path), n, defect.Printable(f.Model))

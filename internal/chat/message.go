@@ -49,11 +49,14 @@ func (o Object) with(key string, value any) Object {
 	return o
 }
 
+// reasoningKeys are the members that hold a message's reasoning, in data and requests.
+var reasoningKeys = []string{"reasoning_content", "thinking", "reasoning"}
+
 // aliasReasoning returns m with its reasoning under both keys that templates use. Data
 // has it under any of three keys. transformers does the same
 // (chat_template_utils.py, _alias_reasoning_fields).
 func aliasReasoning(m Message) Message {
-	for _, key := range []string{"reasoning_content", "thinking", "reasoning"} {
+	for _, key := range reasoningKeys {
 		reasoning, _ := m.find(key)
 		if reasoning == nil {
 			continue

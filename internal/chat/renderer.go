@@ -10,22 +10,26 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// A Renderer renders conversations with the template of one model. It is safe for
+// A Renderer renders conversations with the templates of one model. It is safe for
 // concurrent use.
 type Renderer struct {
+	tools    *Renderer // of conversations with tools; nil if this one serves both
 	command  []string
 	source   string
 	specials map[string]string
 	turn     chan struct{} // held while process or local is in use
 	process  *Process
 	local    *Template
-	wedged   error // the template in this process exceeded its time
+	wedged   error // there is no template, or the one in this process does not compile or exceeded its time
 }
 
 // ErrNoTemplate reports that a model has no chat template.
 var ErrNoTemplate = errors.New("the model has no chat template; put the checkpoint's tokenizer_config.json or chat_template.jinja next to its weights and convert it again")
 
-// NewRenderer returns a Renderer for the template of d. command is a program, with its
+// ErrToolsOnly reports a conversation without tools where the model has no chat template for one.
+var ErrToolsOnly = errors.New("the model's chat template is for conversations with tools, which only serve takes, and none is named default")
+
+// NewRenderer returns a Renderer for the templates of d. command is a program, with its
 // arguments, that runs Serve. A template that exceeds a limit ends that process, and the
 // next conversation gets a new one.
 //
@@ -34,25 +38,46 @@ var ErrNoTemplate = errors.New("the model has no chat template; put the checkpoi
 // further conversations; one that recurses or doubles a string without end can still
 // exhaust the memory of this process.
 func NewRenderer(command []string, d *tokenizer.Data) (*Renderer, error) {
-	if d.ChatTemplate == "" {
+	if d.ChatTemplate == "" && d.ToolTemplate == "" {
 		return nil, ErrNoTemplate
 	}
-	r := &Renderer{command: command, source: d.ChatTemplate, specials: Specials(d), turn: make(chan struct{}, 1)}
-	if len(command) > 0 {
-		return r, nil
+	specials := Specials(d)
+	r := newRenderer(command, d.ChatTemplate, specials)
+	switch {
+	case d.ChatTemplate == "":
+		r.wedged = ErrToolsOnly
+	case r.wedged != nil:
+		return nil, r.wedged
 	}
-	var err error
-	r.local, err = Compile(r.source, r.specials)
-	return r, err
+	if d.ToolTemplate != "" {
+		r.tools = newRenderer(command, d.ToolTemplate, specials)
+	}
+	return r, nil
+}
+
+// newRenderer returns a Renderer for one template. Where it does not compile in this process, the
+// Renderer refuses every conversation.
+func newRenderer(command []string, source string, specials map[string]string) *Renderer {
+	r := &Renderer{command: command, source: source, specials: specials, turn: make(chan struct{}, 1)}
+	if len(command) == 0 {
+		r.local, r.wedged = Compile(source, specials)
+	}
+	return r
 }
 
 // Render returns the text of a conversation.
 func (r *Renderer) Render(ctx context.Context, c Conversation) (string, error) {
+	if r.tools != nil && len(c.Tools) > 0 {
+		return r.tools.Render(ctx, c)
+	}
 	select {
 	case r.turn <- struct{}{}:
 		defer func() { <-r.turn }()
 	case <-ctx.Done():
 		return "", ctx.Err()
+	}
+	if r.wedged != nil {
+		return "", r.wedged
 	}
 	if r.local != nil {
 		return r.renderHere(ctx, c)
@@ -74,9 +99,6 @@ func (r *Renderer) Render(ctx context.Context, c Conversation) (string, error) {
 
 // renderHere renders in this process.
 func (r *Renderer) renderHere(ctx context.Context, c Conversation) (string, error) {
-	if r.wedged != nil {
-		return "", r.wedged
-	}
 	type result struct {
 		text string
 		err  error
@@ -99,8 +121,11 @@ func (r *Renderer) renderHere(ctx context.Context, c Conversation) (string, erro
 	}
 }
 
-// Close ends the process, if there is one.
+// Close ends the processes, if there are any.
 func (r *Renderer) Close() {
+	if r.tools != nil {
+		r.tools.Close()
+	}
 	r.turn <- struct{}{}
 	if r.process != nil {
 		r.process.Close()

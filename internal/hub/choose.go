@@ -71,9 +71,20 @@ func choose(n name, all []string) (*choice, error) {
 			c.add(base)
 		}
 	}
+	c.files = append(c.files, templates(c.folder, all)...)
 	slices.Sort(c.files)
 	c.files = slices.Compact(c.files)
 	return c, nil
+}
+
+// templates returns the chat templates that transformers keeps in a folder of their own.
+func templates(folder string, all []string) (files []string) {
+	for _, file := range all {
+		if path.Dir(file) == path.Join(folder, "additional_chat_templates") && path.Ext(file) == ".jinja" {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 func (c *choice) add(base string) { c.files = append(c.files, path.Join(c.folder, base)) }
@@ -93,6 +104,7 @@ func named(file string, all []string) *choice {
 			c.files = append(c.files, other)
 		}
 	}
+	c.files = append(c.files, templates(dir, all)...)
 	return c
 }
 

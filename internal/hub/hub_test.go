@@ -3,6 +3,7 @@ package hub
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -71,4 +72,19 @@ func TestMissingCached(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("owner/cached", "so give "+filepath.Join(home, "hub", "models--owner--cached", "snapshots", testCommit))
+}
+
+// Templates that transformers keeps in a folder are fetched with the weights beside it.
+func TestChooseTemplates(t *testing.T) {
+	all := []string{"a/config.json", "a/model.safetensors", "a/additional_chat_templates/tool_use.jinja", "additional_chat_templates/rag.jinja", "other/x.jinja"}
+	for _, path := range []string{"a", "a/model.safetensors"} {
+		c, err := choose(name{repo: "owner/model", path: path}, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(c.files)
+		if want := []string{"a/additional_chat_templates/tool_use.jinja", "a/config.json", "a/model.safetensors"}; !slices.Equal(c.files, want) {
+			t.Errorf("%s: %v, want %v", path, c.files, want)
+		}
+	}
 }

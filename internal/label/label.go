@@ -37,8 +37,8 @@ func OfFile(path string) string {
 // OfModel returns the name of a model: the last element of its path, without the
 // extension of a format. Other dots belong to the name, as in SmolLM2-1.7B.
 func OfModel(path string) string {
-	switch base := filepath.Base(path); filepath.Ext(base) {
-	case ".thimble", ".gguf", ".safetensors":
+	switch base := filepath.Base(path); strings.ToLower(filepath.Ext(base)) {
+	case ".thimble", ".gguf", ".safetensors", ".bin", ".pt", ".pth":
 		return OfFile(path)
 	default:
 		return strings.ToValidUTF8(defect.Printable(base), "?")

@@ -8,7 +8,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("OfFile(%q) = %q, want %q", path, got, want)
 		}
 	}
-	for path, want := range map[string]string{"a/SmolLM2-1.7B": "SmolLM2-1.7B", "a/x-1.7B.thimble": "x-1.7B", "x.Q4_0.gguf": "x.Q4_0", "SmolLM2-135M/": "SmolLM2-135M"} {
+	for path, want := range map[string]string{"a/SmolLM2-1.7B": "SmolLM2-1.7B", "x.GGUF": "x", "x.pth": "x", "a/x-1.7B.thimble": "x-1.7B", "x.Q4_0.gguf": "x.Q4_0", "SmolLM2-135M/": "SmolLM2-135M"} {
 		if got := OfModel(path); got != want {
 			t.Errorf("OfModel(%q) = %q, want %q", path, got, want)
 		}

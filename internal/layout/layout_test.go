@@ -101,7 +101,7 @@ var rules = []struct {
 	{"cmd/thimble/internal/manual", []string{"internal/textwrap"}},
 	{"cmd/thimble/internal/terminal", []string{"."}},
 	{"cmd/thimble/internal/text", []string{".", "cmd/thimble/internal/terminal", "internal/defect", "internal/device", "internal/model", "internal/textwrap", "internal/units"}},
-	{"cmd", []string{".", "cmd/thimble/internal", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/memory", "internal/model", "internal/server", "internal/session", "internal/shard", "internal/spell", "internal/strictjson", "internal/sweep", "internal/textwrap", "internal/units"}},
+	{"cmd", []string{".", "cmd/thimble/internal", "verify", "fixtures", "internal/atomicfile", "internal/defect", "internal/device", "internal/hub", "internal/label", "internal/memory", "internal/model", "internal/server", "internal/session", "internal/shard", "internal/spell", "internal/strictjson", "internal/sweep", "internal/textwrap", "internal/units"}},
 	{".", nil}, // the root package combines all of them
 }
 

@@ -2,6 +2,8 @@ package model
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -56,12 +58,21 @@ const (
 	MaxPenalty     = 1e6
 )
 
+// plain returns a number without an exponent, unless that would take many digits.
+func plain(x float64) string {
+	form := byte('f')
+	if size := math.Abs(x); size >= 1e15 || size < 1e-6 && size > 0 {
+		form = 'g'
+	}
+	return strconv.FormatFloat(x, form, -1, 64)
+}
+
 // Check returns an error if a field is out of range. It names the field as
 // generation_config.json does.
 func (g *Generation) Check() error {
 	for _, f := range g.fields() {
 		if !(f.v >= 0 && f.v <= f.most) {
-			return fmt.Errorf("%s is %g, want 0 to %g", f.name, f.v, f.most)
+			return fmt.Errorf("%s is %s, want 0 to %s", f.name, plain(f.v), plain(f.most))
 		}
 	}
 	return nil

@@ -51,10 +51,21 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 		return invalid("prompt", "is missing")
 	}
 	b.request.Special = true
+	for i, id := range b.ids {
+		if vocab := s.engine.Model().Spec.Vocab; id < 0 || id >= vocab {
+			return invalid("prompt", "token %d of the list is %d, want 0 to %d", i, id, vocab-1)
+		}
+		b.prompt += string(s.engine.TokenText(id))
+	}
 	if b.echo {
 		b.prefix = b.prompt
 	}
-	prompt := func(ctx context.Context) ([]int, error) { return s.engine.Encode(ctx, b.prompt, true) }
+	prompt := func(ctx context.Context) ([]int, error) {
+		if b.ids != nil {
+			return b.ids, nil
+		}
+		return s.engine.Encode(ctx, b.prompt, true)
+	}
 	return s.answer(w, r, b, prompt, &textForm{s: s, b: b, id: newID("cmpl-"), created: time.Now().Unix()})
 }
 

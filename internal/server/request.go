@@ -20,6 +20,7 @@ import (
 type body struct {
 	chat.Conversation
 	prompt  string
+	ids     []int // the prompt as tokens, instead
 	request session.Request
 	stream  bool
 	usage   bool   // a last chunk with the usage
@@ -55,17 +56,14 @@ func number(place func(*body) *float64) field {
 	}}
 }
 
-// integer reads a whole number into place(b).
-func integer(place func(*body) *int) field {
-	return field{"a whole number", func(b *body, v any) bool {
-		n, ok := v.(json.Number)
-		if !ok {
-			return false
-		}
-		x, err := n.Int64()
-		*place(b) = int(x)
-		return err == nil && x >= -1<<31 && x < 1<<31
-	}}
+// wholeNumber returns a whole number that 32 bits hold.
+func wholeNumber(v any) (int, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	x, err := n.Int64()
+	return int(x), err == nil && x >= -1<<31 && x < 1<<31
 }
 
 // fields are the members of both kinds of request that have a meaning here.
@@ -74,9 +72,9 @@ var fields = map[string]field{
 	"top_p":                 number(func(b *body) *float64 { return &b.request.TopP }),
 	"min_p":                 number(func(b *body) *float64 { return &b.request.MinP }),
 	"repetition_penalty":    number(func(b *body) *float64 { return &b.request.RepetitionPenalty }),
-	"top_k":                 integer(func(b *body) *int { return &b.request.TopK }),
-	"max_tokens":            {"a positive whole number", readTokens},
-	"max_completion_tokens": {"a positive whole number", readTokens},
+	"top_k":                 {"a whole number; 0 or -1 is no limit", readTopK},
+	"max_tokens":            {"a positive whole number, or -1 for no limit", readTokens},
+	"max_completion_tokens": {"a positive whole number, or -1 for no limit", readTokens},
 	"seed": {"a whole number", func(b *body, v any) bool {
 		n, ok := v.(json.Number)
 		if !ok {
@@ -115,14 +113,24 @@ var fields = map[string]field{
 	}},
 }
 
+// readTopK reads how many tokens to sample from. As in vLLM, -1 is all of them.
+func readTopK(b *body, v any) (ok bool) {
+	b.request.TopK, ok = wholeNumber(v)
+	if b.request.TopK == -1 {
+		b.request.TopK = 0
+	}
+	return ok
+}
+
+// readTokens reads the length of an answer. As in llama.cpp, -1 is no limit.
 func readTokens(b *body, v any) bool {
 	n, ok := v.(json.Number)
 	if !ok {
 		return false
 	}
 	x, err := n.Int64()
-	b.request.Tokens = int(min(x, 1<<31-1))
-	return err == nil && x > 0
+	b.request.Tokens = int(min(max(x, 0), 1<<31-1))
+	return err == nil && (x > 0 || x == -1)
 }
 
 // refused are members of which only one value changes nothing; others would change the answer
@@ -244,13 +252,7 @@ func readTop(b *body, v any) bool {
 
 // completionFields are the members of a completion request.
 var completionFields = map[string]field{
-	"prompt": {"a string; one request takes one", func(b *body, v any) (ok bool) {
-		if list, isList := v.([]any); isList && len(list) == 1 {
-			v = list[0]
-		}
-		b.prompt, ok = v.(string)
-		return ok
-	}},
+	"prompt": {"a string or a list of token ids; one request takes one", readPrompt},
 	"logprobs": {"0 to 5", func(b *body, v any) bool {
 		b.request.Logprobs = true
 		return readTop(b, v) && b.request.Top <= 5
@@ -259,6 +261,30 @@ var completionFields = map[string]field{
 		b.echo, ok = v.(bool)
 		return ok
 	}},
+}
+
+// readPrompt reads a prompt, or a list that has one, which is a text or a list of tokens.
+func readPrompt(b *body, v any) (ok bool) {
+	list, isList := v.([]any)
+	if isList && len(list) == 1 {
+		if _, isNumber := list[0].(json.Number); !isNumber {
+			v = list[0]
+			list, isList = v.([]any)
+		}
+	}
+	if !isList {
+		b.prompt, ok = v.(string)
+		return ok
+	}
+	b.ids = []int{}
+	for _, v := range list {
+		id, ok := wholeNumber(v)
+		if !ok {
+			return false
+		}
+		b.ids = append(b.ids, id)
+	}
+	return len(list) > 0
 }
 
 // toolName returns the name of a function in a list of tools, or "".

@@ -47,9 +47,7 @@ type Server struct {
 // New returns a Server for e.
 func New(e *session.Engine, o Options) (*Server, error) {
 	s := &Server{Options: o, engine: e, mux: http.NewServeMux(), idle: make(chan struct{}, o.Parallel), waiting: make(chan struct{}, o.Parallel+o.Queue)}
-	if e.Template() != "" {
-		s.tools = chat.ToolStyleOf(e.Template())
-	}
+	s.tools = chat.ToolStyleOf(e.ToolTemplate())
 	for range o.Parallel {
 		slot, err := e.NewSession()
 		if err != nil {

@@ -20,6 +20,7 @@ import (
 	"thimble/convert"
 	"thimble/internal/chat"
 	"thimble/internal/session"
+	"thimble/internal/tokenizer"
 )
 
 const renderName = "__render"
@@ -43,6 +44,12 @@ const template = "{% if messages[-1].content != 'nothing' %}{% if tools %}{{ too
 // serve starts a server of the trained fixture.
 func serve(t *testing.T, change func(*Options)) (*Server, *httptest.Server) {
 	t.Helper()
+	return serveData(t, change, func(d *tokenizer.Data) { d.ChatTemplate = template })
+}
+
+// serveData is serve with a change of the tokenizer.
+func serveData(t *testing.T, change func(*Options), set func(*tokenizer.Data)) (*Server, *httptest.Server) {
+	t.Helper()
 	m, err := convert.Open(filepath.Join("../../fixtures", "trained"), convert.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +59,7 @@ func serve(t *testing.T, change func(*Options)) (*Server, *httptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ChatTemplate = template
+	set(d)
 	self, err := os.Executable() // TestMain renders
 	if err != nil {
 		t.Fatal(err)
@@ -215,6 +222,16 @@ func TestRefusals(t *testing.T) {
 		{"/v1/chat/completions", `{"messages": "` + strings.Repeat("x", 1<<16) + `"}`, 413, "more than 65536 bytes"},
 		{"/v1/completions", `{}`, 400, "prompt: is missing"},
 		{"/v1/completions", `{"prompt": ["a", "b"]}`, 400, "one request takes one"},
+		{"/v1/completions", `{"prompt": [[1], [2]]}`, 400, "one request takes one"},
+		{"/v1/completions", `{"prompt": []}`, 400, "prompt: want a string or a list of token ids"},
+		{"/v1/completions", `{"prompt": [1, 1024]}`, 400, "prompt: token 1 of the list is 1024, want 0 to 1023"},
+		{"/v1/completions", `{"prompt": [-1]}`, 400, "token 0 of the list is -1"},
+		{"/v1/completions", `{"prompt": [1.5]}`, 400, "prompt: want a string"},
+		{"/v1/chat/completions", `{"top_k": -2, ` + question + `}`, 400, "top_k: is -2, want 0 to 4194304"},
+		{"/v1/chat/completions", `{"top_k": 1.5, ` + question + `}`, 400, "top_k: want a whole number"},
+		{"/v1/chat/completions", `{"temperature": 1e7, ` + question + `}`, 400, "temperature: is 10000000, want 0 to 1000000"},
+		{"/v1/chat/completions", `{"max_tokens": -2, ` + question + `}`, 400, "max_tokens: want a positive whole number, or -1 for no limit"},
+		{"/v1/chat/completions", `{"messages": [{"role": "assistant", "reasoning_content": null}]}`, 400, "content: is missing"},
 		{"/v1/completions", `{"prompt": "` + long + `"}`, 400, "no room"},
 		{"/v1/embeddings", `{}`, 404, "there is no /v1/embeddings"},
 		{"/v1/models", `{}`, 405, "/v1/models takes GET"},
@@ -235,6 +252,54 @@ func TestRefusals(t *testing.T) {
 	}
 	if status, v := post(t, h, "/v1/chat/completions", `{"response_format": {"type": "text"}, "n": 1, "frequency_penalty": 0.0, "user": "x", "max_tokens": 2, `+question+`}`); status != 200 {
 		t.Errorf("usual values: %d %v", status, v)
+	}
+}
+
+// What other servers take is the same here as there.
+func TestOtherServers(t *testing.T) {
+	_, h := serve(t, func(o *Options) { o.MaxTokens, o.Defaults.TopK, o.Defaults.Temperature = 12, 1, 1 })
+	ask := func(path, body string) map[string]any {
+		t.Helper()
+		status, v := post(t, h, path, body)
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %v", body, status, v)
+		}
+		return v
+	}
+	for _, key := range []string{"max_tokens", "max_completion_tokens"} {
+		v := ask("/v1/completions", `{"prompt": "The ", "`+key+`": -1}`)
+		if n := at(v, "usage.completion_tokens"); n != 12.0 {
+			t.Errorf("%s of -1: %v tokens, want all 12", key, n)
+		}
+	}
+	of := func(topK string) any {
+		return at(ask("/v1/completions", `{"prompt": "The ", "max_tokens": 12, "seed": 3`+topK+`}`), "choices.0.text")
+	}
+	if off, none := of(`, "top_k": 0`), of(`, "top_k": -1`); off != none || off == of("") {
+		t.Errorf("top_k 0 gives %q, -1 %q, the default of one token %q", off, none, of(""))
+	}
+	d, err := convert.OpenTokenizer("../../fixtures/trained/tokenizer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.New(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, _ := json.Marshal(tok.Encode("The map", true))
+	want := at(ask("/v1/completions", `{"prompt": "The map", "max_tokens": 5}`), "choices.0.text")
+	for _, prompt := range []string{string(ids), "[" + string(ids) + "]", `["The map"]`} {
+		v := ask("/v1/completions", `{"prompt": `+prompt+`, "max_tokens": 5}`)
+		if at(v, "choices.0.text") != want || at(v, "usage.prompt_tokens") != float64(len(tok.Encode("The map", true))) {
+			t.Errorf("prompt %s: %v, want %q", prompt, v, want)
+		}
+		v = ask("/v1/completions", `{"prompt": `+prompt+`, "max_tokens": 5, "echo": true}`)
+		if at(v, "choices.0.text") != "The map"+want.(string) {
+			t.Errorf("prompt %s with echo: %v", prompt, v)
+		}
+	}
+	for _, message := range []string{`"reasoning_content": "z"`, `"reasoning": "z", "content": null`, `"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]`} {
+		ask("/v1/chat/completions", `{"max_tokens": 1, "messages": [{"role": "user", "content": "q"}, {"role": "assistant", `+message+`}, {"role": "user", "content": "x"}]}`)
 	}
 }
 
@@ -313,6 +378,23 @@ func TestDisconnect(t *testing.T) {
 
 const tools = `"tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]`
 
+// A conversation with tools has the template for them, if there is one.
+func TestToolTemplate(t *testing.T) {
+	for _, tt := range []struct{ chat, tools, plain, with string }{
+		{"{{ raise_exception('default') }}", "{{ raise_exception('tool_use') }}", "conversation: default", "conversation: tool_use"},
+		{"{{ raise_exception('default') }}", "", "conversation: default", "conversation: default"},
+		{"", "{{ raise_exception('tool_use') }}", "none is named default", "conversation: tool_use"},
+	} {
+		_, h := serveData(t, nil, func(d *tokenizer.Data) { d.ChatTemplate, d.ToolTemplate = tt.chat, tt.tools })
+		for body, want := range map[string]string{question: tt.plain, tools + ", " + question: tt.with} {
+			status, v := post(t, h, "/v1/chat/completions", "{"+body+"}")
+			if message, _ := at(v, "error.message").(string); status != 400 || !strings.Contains(message, want) {
+				t.Errorf("%q, %q: %s: %d %v, want %q", tt.chat, tt.tools, body, status, v, want)
+			}
+		}
+	}
+}
+
 // Tools reach the template, and tool_choice makes the answer begin as a call. What is no
 // call in the end is text.
 func TestToolChoice(t *testing.T) {
@@ -336,6 +418,12 @@ func TestToolChoice(t *testing.T) {
 	}
 	if text != content {
 		t.Errorf("streamed %q, want %q", text, content)
+	}
+	for arguments, want := range map[string]int{"": 200, " \\n": 200, "{}": 200, "{bad": 400} { // of a call that takes none
+		status, v := post(t, h, "/v1/chat/completions", `{"max_tokens": 1, "messages": [{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "now", "arguments": "`+arguments+`"}}]}, {"role": "tool", "tool_call_id": "1", "content": "4"}]}`)
+		if status != want {
+			t.Errorf("arguments %q: %d %v", arguments, status, v)
+		}
 	}
 	status, v := post(t, h, "/v1/chat/completions", `{"max_tokens": 4, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Rome\"}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "sunny"}]}`)
 	if status != http.StatusOK {

@@ -4,11 +4,13 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"thimble/internal/chat"
 	"thimble/internal/defect"
@@ -27,6 +29,10 @@ type Options struct {
 	Context    int      // positions of a Session at most; 0 means the model's context
 	Render     []string // the program that runs chat.Serve; see chat.NewRenderer
 
+	// Now is the clock for chat templates, many of which tell the model the date. Without one the
+	// date is that of calibration, the same on any day.
+	Now func() time.Time
+
 	// Progress, if not nil, is called while the weights are compared with their checksums, in
 	// bytes.
 	Progress func(done, total int64)
@@ -41,6 +47,7 @@ type Engine struct {
 	data       *tokenizer.Data
 	renderer   *chat.Renderer // nil if noTemplate is not
 	noTemplate error
+	now        func() time.Time // may be nil
 	arithmetic transformer.Arithmetic
 	ends       []int         // tokens that end an answer
 	turn       chan struct{} // held by the Session that computes: it uses all cores
@@ -81,19 +88,29 @@ func prepare(ctx context.Context, m *model.Model, o *Options) (*Engine, error) {
 		o.Context = m.Spec.Context
 	}
 	o.Arithmetic.Activations.Int8 = o.Arithmetic.Activations.Int8 || o.Integers && transformer.HasIntegers(m)
-	e := &Engine{Context: o.Context, model: m, tok: tok, data: data, arithmetic: o.Arithmetic, ends: slices.Clone(m.Spec.EOS), turn: make(chan struct{}, 1)}
+	e := &Engine{Context: o.Context, model: m, tok: tok, data: data, arithmetic: o.Arithmetic, ends: slices.Clone(m.Spec.EOS), now: o.Now, turn: make(chan struct{}, 1)}
 	if e.renderer, e.noTemplate = chat.NewRenderer(o.Render, data); e.noTemplate == nil {
-		e.findTurnEnd(ctx)
+		e.findTurnEnds(ctx)
 	}
 	return e, ctx.Err()
 }
 
-// findTurnEnd adds the special token that follows an answer in the chat template, which
+// findTurnEnds adds the special tokens that follow an answer in the chat templates, which
 // not every config lists among those that end a text.
-func (e *Engine) findTurnEnd(ctx context.Context) {
+func (e *Engine) findTurnEnds(ctx context.Context) {
 	const answer = "b04d answer 3f6e"
-	messages := []chat.Message{chat.NewMessage("user", "x"), chat.NewMessage("assistant", answer)}
-	text, err := e.renderer.Render(ctx, chat.Conversation{Messages: messages})
+	c := chat.Conversation{Messages: []chat.Message{chat.NewMessage("user", "x"), chat.NewMessage("assistant", answer)}}
+	e.findTurnEnd(ctx, c, answer)
+	if e.data.ToolTemplate != "" {
+		function := chat.Object{{Key: "name", Value: "f"}, {Key: "description", Value: ""}, {Key: "parameters", Value: chat.Object{}}}
+		c.Tools = []any{chat.Object{{Key: "type", Value: "function"}, {Key: "function", Value: function}}}
+		e.findTurnEnd(ctx, c, answer)
+	}
+}
+
+// findTurnEnd adds the special token that follows an answer in a conversation.
+func (e *Engine) findTurnEnd(ctx context.Context, c chat.Conversation, answer string) {
+	text, err := e.renderer.Render(ctx, c)
 	if err != nil {
 		return // the template's error is that of the first conversation
 	}
@@ -116,6 +133,9 @@ func (e *Engine) Model() *model.Model { return e.model }
 // Template returns the source of the chat template, or "".
 func (e *Engine) Template() string { return e.data.ChatTemplate }
 
+// ToolTemplate returns the source of the chat template of conversations with tools, or "".
+func (e *Engine) ToolTemplate() string { return cmp.Or(e.data.ToolTemplate, e.data.ChatTemplate) }
+
 // ErrTemplate is wrapped by errors of a chat template, and of a model without one.
 var ErrTemplate = errors.New("no prompt")
 
@@ -130,6 +150,9 @@ func (e *Engine) Prompt(ctx context.Context, c chat.Conversation) ([]int, error)
 		return nil, templateError{fmt.Errorf("%s: %w", defect.Printable(e.model.Path), e.noTemplate)}
 	}
 	c.Generate = true
+	if e.now != nil {
+		c.Now = e.now()
+	}
 	text, err := e.renderer.Render(ctx, c)
 	if err != nil {
 		if ctx.Err() != nil {

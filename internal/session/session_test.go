@@ -7,16 +7,23 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"thimble/convert"
 	"thimble/internal/chat"
 	"thimble/internal/logits"
 	"thimble/internal/model"
+	"thimble/internal/tokenizer"
 )
 
 const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 
 func open(t *testing.T, template string) *Engine {
+	t.Helper()
+	return openChanged(t, func(_ *model.Model, d *tokenizer.Data) { d.ChatTemplate = template })
+}
+
+func openChanged(t *testing.T, change func(m *model.Model, d *tokenizer.Data)) *Engine {
 	t.Helper()
 	m, err := convert.Open(filepath.Join("../../fixtures", "trained"), convert.Options{})
 	if err != nil {
@@ -27,13 +34,40 @@ func open(t *testing.T, template string) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.ChatTemplate = template
+	change(m, d)
 	e, err := New(t.Context(), m, Options{Context: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
 	return e
+}
+
+// The token after an answer in a chat template ends answers, also in that of tools.
+func TestTurnEnds(t *testing.T) {
+	const ends, other = "{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}", "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+	for _, tt := range []struct{ chat, tools string }{{ends, ""}, {other, ends}, {"", ends}} {
+		e := openChanged(t, func(m *model.Model, d *tokenizer.Data) {
+			m.Spec.EOS = nil
+			d.ChatTemplate, d.ToolTemplate = tt.chat, tt.tools
+		})
+		if !slices.Equal(e.ends, []int{0}) {
+			t.Errorf("%q, for tools %q: %v end an answer, want 0", tt.chat, tt.tools, e.ends)
+		}
+	}
+}
+
+// A template that asks for the date gets that of the clock, and without one that of calibration.
+func TestDate(t *testing.T) {
+	e := open(t, "{{ strftime_now('%d %b %Y') }}")
+	date := time.Date(2031, time.March, 9, 23, 0, 0, 0, time.UTC)
+	for want, clock := range map[string]func() time.Time{"26 Jul 2024": nil, "09 Mar 2031": func() time.Time { return date }} {
+		e.now = clock
+		ids, err := e.Prompt(t.Context(), chat.Conversation{Messages: []chat.Message{chat.NewMessage("user", "x")}})
+		if got := string(e.tok.Decode(ids)); got != want || err != nil {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
 }
 
 func newSession(t *testing.T, e *Engine) *Session {

@@ -40,8 +40,10 @@ func (d *Data) Check() error {
 			return corrupt(s.name, "id %d is not -1 or below %d", s.id, n)
 		}
 	}
-	if len(d.ChatTemplate) > maxTemplate {
-		return corrupt("chat_template", "%d bytes exceed the limit of %d", len(d.ChatTemplate), maxTemplate)
+	for name, text := range map[string]string{"chat_template": d.ChatTemplate, "tool_template": d.ToolTemplate} {
+		if len(text) > maxTemplate {
+			return corrupt(name, "%d bytes exceed the limit of %d", len(text), maxTemplate)
+		}
 	}
 	return nil
 }

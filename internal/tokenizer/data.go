@@ -10,6 +10,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -84,8 +85,26 @@ type Data struct {
 	Unknown Unknown `cbor:"20,keyasint,omitempty"`
 	// SentencePiece replaces Normalizer and Decoder in the two models of sentencepiece.
 	SentencePiece *SentencePiece `cbor:"21,keyasint,omitempty"`
+	// ToolTemplate replaces ChatTemplate in conversations with tools; "" if that serves both.
+	ToolTemplate string `cbor:"22,keyasint,omitempty"`
 
 	Notes []string `cbor:"-"` // for the user: parts of the files that have no effect
+}
+
+// SetTemplate sets one of several chat templates, by the name that transformers gives it. It
+// leaves out those that a conversation gets only by name, such as rag, with a note.
+func (d *Data) SetTemplate(name, text string) {
+	switch name {
+	case "default":
+		d.ChatTemplate = text
+	case "tool_use":
+		d.ToolTemplate = text
+	default:
+		note := fmt.Sprintf("the chat template %q is left out: conversations use default, and with tools tool_use", defect.Printable(name))
+		if !slices.Contains(d.Notes, note) {
+			d.Notes = append(d.Notes, note)
+		}
+	}
 }
 
 // Values of Data.Kinds (sentencepiece_model.proto, SentencePiece.Type; llama.h,

@@ -23,7 +23,7 @@ func parsed(t testing.TB, name string) *Data {
 func TestDataRoundTrip(t *testing.T) {
 	for _, name := range variants {
 		d := parsed(t, name)
-		d.ChatTemplate = "{{ messages }}"
+		d.ChatTemplate, d.ToolTemplate = "{{ messages }}", "{{ tools }}"
 		b, err := d.MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
@@ -110,6 +110,7 @@ func TestNewErrors(t *testing.T) {
 		{"unk", func(d *Data) { d.Unk = -2 }, false, `unk: id -2`},
 		{"prefix", func(d *Data) { d.Prefix = []uint32{400} }, false, `template: id 400`},
 		{"suffix", func(d *Data) { d.Suffix = make([]uint32, 99) }, false, `more than 16 ids`},
+		{"tools", func(d *Data) { d.ToolTemplate = strings.Repeat("x", maxTemplate+1) }, false, `tool_template`},
 		{"chat", func(d *Data) { d.ChatTemplate = strings.Repeat("x", maxTemplate+1) }, false, `chat_template`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

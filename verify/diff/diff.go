@@ -119,14 +119,16 @@ func metadata(m *model.Model) (map[string]string, error) {
 		return all, nil
 	}
 	plain := *data
-	plain.ChatTemplate = ""
+	plain.ChatTemplate, plain.ToolTemplate = "", ""
 	text, err := json.Marshal(plain)
 	if err != nil {
 		return nil, err
 	}
 	all["tokenizer"] = fmt.Sprintf("%d tokens, %s", len(data.Tokens), digest(text))
-	if data.ChatTemplate != "" {
-		all["chat_template"] = digest([]byte(data.ChatTemplate))
+	for name, text := range map[string]string{"chat_template": data.ChatTemplate, "tool_template": data.ToolTemplate} {
+		if text != "" {
+			all[name] = digest([]byte(text))
+		}
 	}
 	return all, nil
 }

@@ -33,6 +33,10 @@ func (d *document) normalizer(f *fields) error {
 	}
 	kind := f.str("type")
 	switch op, ok := formNames[kind]; {
+	case d.letters:
+		f.unsupported("type", "%s after ByteLevel", defect.Printable(kind))
+	case kind == "ByteLevel": // as before the pre-tokenizer: its steps, too, see the alphabet
+		d.letters = true
 	case ok:
 		d.Normalizer = append(d.Normalizer, tokenizer.Rule{Op: op})
 	case kind == "Prepend":
@@ -142,13 +146,21 @@ func (d *document) finishComponents() error {
 	if d.decoder == nil {
 		return defect.Unsupported(jsonFile+": decoder", "null")
 	}
-	if d.pre != nil || byteLevel {
+	if d.letters {
+		if !byteLevel {
+			return defect.Unsupported(jsonFile+": normalizer", "ByteLevel without a ByteLevel decoder")
+		}
+		if d.inBytes = true; d.pre != nil {
+			d.Steps = append(d.Steps, tokenizer.StepLetters)
+		}
+	}
+	if d.pre != nil {
 		if err := d.preTokenizer(object(jsonFile, "pre_tokenizer", d.pre), true); err != nil {
 			return err
 		}
 	}
 	if byteLevel && !d.inBytes {
-		return defect.Unsupported(jsonFile+": pre_tokenizer", "a ByteLevel decoder without ByteLevel in the pre-tokenizer")
+		return defect.Unsupported(jsonFile+": pre_tokenizer", "a ByteLevel decoder without ByteLevel in the normalizer or the pre-tokenizer")
 	}
 	if byteLevel {
 		return nil // its flags only change offsets, which we do not report

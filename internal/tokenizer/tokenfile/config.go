@@ -2,6 +2,7 @@ package tokenfile
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"thimble/internal/defect"
@@ -10,7 +11,10 @@ import (
 	"thimble/internal/tokenizer/spelling"
 )
 
-const configFile = "tokenizer_config.json"
+const (
+	configFile  = "tokenizer_config.json"
+	templateKey = "chat_template"
+)
 
 // readConfig applies the files beside a tokenizer.json to d.
 func (d *draft) readConfig(files Files) error {
@@ -83,7 +87,7 @@ func (d *draft) apply(f *fields) error {
 	if v := f.take(mistralKey); v == true && len(d.Tokens) > mistralVocabulary {
 		return defect.Unsupported(configFile+": "+mistralKey, "true, without a tokenizer.json")
 	}
-	return d.setTemplate(f.take("chat_template"))
+	return setTemplate(&d.Data, configFile, f.take(templateKey))
 }
 
 // applyEnds is apply for a tokenizer without a post-processor: it also puts BOS before every text
@@ -115,9 +119,25 @@ func contradiction(key string, v any) error {
 	return defect.Corrupt(configFile, key, "%s contradicts tokenizer.json; correct one of the two files", show(v))
 }
 
-// setTemplate sets the chat template to v, a string, or to the template named "default" in
-// v, a list or an object.
-func (d *draft) setTemplate(v any) error {
+// ParseTemplate sets the chat templates of d to those in text, a chat_template.json. file names it
+// in errors.
+func ParseTemplate(file string, text []byte, d *tokenizer.Data) error {
+	f, err := parseObject(file, text)
+	if err != nil {
+		return err
+	}
+	return setTemplate(d, file, f.take(templateKey))
+}
+
+// HasTemplate reports whether config, a tokenizer_config.json that may be nil, has a chat template.
+func HasTemplate(config []byte) bool {
+	f, err := parseObject(configFile, config)
+	return err == nil && f.take(templateKey) != nil
+}
+
+// setTemplate sets the chat template of d to v, a string, or the chat templates to those in v, a
+// list or an object, by their names. file is the one that has v.
+func setTemplate(d *tokenizer.Data, file string, v any) error {
 	switch v := v.(type) {
 	case nil:
 		return nil
@@ -125,24 +145,24 @@ func (d *draft) setTemplate(v any) error {
 		d.ChatTemplate = v
 		return nil
 	case map[string]any:
-		if text, ok := v["default"].(string); ok {
-			d.ChatTemplate = text
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if text, ok := v[name].(string); ok {
+				d.SetTemplate(name, text)
+			}
 		}
 		return nil
 	case []any:
 		for i, v := range v {
-			f := object(configFile, fmt.Sprintf("chat_template[%d]", i), v)
+			f := object(file, fmt.Sprintf("%s[%d]", templateKey, i), v)
 			name, text := f.str("name"), f.str("template")
 			if f.err != nil {
 				return f.err
 			}
-			if name == "default" {
-				d.ChatTemplate = text
-			}
+			d.SetTemplate(name, text)
 		}
 		return nil
 	}
-	return defect.Corrupt(configFile, "chat_template", "want a string, a list or an object, found %s", kind(v))
+	return defect.Corrupt(file, templateKey, "want a string, a list or an object, found %s", kind(v))
 }
 
 // setRole sets *id to the token v and makes it a special added token, so that Encode finds

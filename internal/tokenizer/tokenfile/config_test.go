@@ -2,6 +2,7 @@ package tokenfile
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"thimble/internal/tokenizer"
@@ -28,6 +29,31 @@ func TestApplyConfig(t *testing.T) {
 	}
 	if err := d.readConfig(beside(`{"chat_template":"plain"}`)); err != nil || d.ChatTemplate != "plain" || d.BOS != 1 {
 		t.Errorf("second config: %v, template %q, bos %d", err, d.ChatTemplate, d.BOS)
+	}
+}
+
+// A template for tools is kept beside the default one; one that is used only by name is left out.
+func TestNamedTemplates(t *testing.T) {
+	for config, want := range map[string][2]string{
+		`{"chat_template":[{"name":"tool_use","template":"T"},{"name":"rag","template":"R"},{"name":"default","template":"D"}]}`: {"D", "T"},
+		`{"chat_template":{"default":"D","tool_use":"T","rag":"R"}}`:                                                             {"D", "T"},
+		`{"chat_template":[{"name":"tool_use","template":"T"},{"name":"rag","template":"R"}]}`:                                   {"", "T"},
+	} {
+		d := drafted(t, "added")
+		if err := d.readConfig(beside(config)); err != nil || d.ChatTemplate != want[0] || d.ToolTemplate != want[1] {
+			t.Errorf("%s: %q and %q, %v", config, d.ChatTemplate, d.ToolTemplate, err)
+		}
+		if n := len(d.Notes); n != 1 || !strings.Contains(d.Notes[0], `"rag" is left out`) {
+			t.Errorf("%s: notes %q", config, d.Notes)
+		}
+		_, written, err := JSON(&d.Data, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := drafted(t, "added")
+		if err := again.readConfig(Files{Config: written}); err != nil || again.ChatTemplate != want[0] || again.ToolTemplate != want[1] {
+			t.Errorf("%s: written and read again %q and %q, %v", config, again.ChatTemplate, again.ToolTemplate, err)
+		}
 	}
 }
 

@@ -260,6 +260,10 @@ func (d *draft) findToken(content string) int {
 // put adds a token as Hugging Face's library does: one that is there gets its flags, one in the
 // vocabulary keeps its id there, and a new one gets the next id, whatever a.ID is.
 func (d *draft) put(a tokenizer.Added) error {
+	if a.Content == "" {
+		d.noteEmpty("a file beside " + jsonFile)
+		return nil
+	}
 	listed := a.ID
 	if old := d.addedAs(a.Content); old != nil {
 		a.ID = old.ID

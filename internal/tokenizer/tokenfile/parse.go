@@ -34,6 +34,7 @@ type document struct {
 	added     []*fields
 	post      any
 	inBytes   bool            // whether ByteLevel has come
+	letters   bool            // whether it is the last normalizer
 	have      map[string]bool // the top-level keys in the file
 }
 
@@ -99,6 +100,9 @@ func (d *document) complete() error {
 		if !d.have[key] {
 			return defect.Corrupt(jsonFile, key, "is missing")
 		}
+	}
+	if kind, ok := d.model.m["type"].(string); ok && kind != "BPE" && kind != "Unigram" {
+		return defect.Unsupported(jsonFile+": model.type", "model %s", defect.Printable(kind))
 	}
 	if d.vocab == nil || !d.hasMerges && d.scores == nil {
 		return defect.Corrupt(jsonFile, "model", "vocab or merges are missing")
@@ -270,10 +274,8 @@ func (d *document) finishModel() error {
 		d.bpeFlags(f)
 	case kind == "Unigram" && d.scores != nil:
 		d.unigramFlags(f)
-	case kind == "BPE" || kind == "Unigram":
-		f.corrupt("vocab", "is not the vocabulary of a %s model", kind)
 	default:
-		f.unsupported("type", "model %s", defect.Printable(kind))
+		f.corrupt("vocab", "is not the vocabulary of a %s model", kind)
 	}
 	return f.done()
 }

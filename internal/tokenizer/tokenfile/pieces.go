@@ -27,7 +27,7 @@ func asRules(d *tokenizer.Data) (*tokenizer.Data, error) {
 		out.Model = tokenizer.BPE
 	}
 	out.Tokens, out.ByteFallback, out.Unknown = d.Tokens, d.ByteFallback, d.Unknown
-	out.Prefix, out.Suffix, out.ChatTemplate = d.Prefix, d.Suffix, d.ChatTemplate
+	out.Prefix, out.Suffix, out.ChatTemplate, out.ToolTemplate = d.Prefix, d.Suffix, d.ChatTemplate, d.ToolTemplate
 	out.BOS, out.EOS, out.Pad, out.Unk = d.BOS, d.EOS, d.Pad, d.Unk
 	out.Added = slices.Clone(d.Added)
 	var made []uint32 // the pieces that merges make

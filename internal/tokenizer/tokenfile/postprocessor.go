@@ -2,6 +2,7 @@ package tokenfile
 
 import (
 	"fmt"
+	"maps"
 
 	"thimble/internal/defect"
 )
@@ -41,10 +42,25 @@ func (d *document) postProcessor(f *fields) error {
 	case "TemplateProcessing":
 		f.take("pair")
 		d.template(f, object(jsonFile, f.path+".special_tokens", f.take("special_tokens")))
+	case "BertProcessing", "RobertaProcessing": // [CLS] text [SEP]
+		d.Prefix = append([]uint32{d.pairID(f, "cls")}, d.Prefix...)
+		d.Suffix = append(d.Suffix, d.pairID(f, "sep"))
+		f.take("trim_offsets") // they change offsets, which we do not report
+		f.take("add_prefix_space")
 	default:
 		f.unsupported("type", "post-processor %s", defect.Printable(kind))
 	}
 	return f.done()
+}
+
+// pairID reads the id in a pair of a token's text and id.
+func (d *document) pairID(f *fields, key string) uint32 {
+	pair := f.array(key)
+	if len(pair) != 2 {
+		f.corrupt(key, "want a token and its id, found %s", show(pair))
+		return 0
+	}
+	return uint32(f.id(key, pair[1], len(d.Tokens)))
 }
 
 // template adds the ids of a TemplateProcessing outside of the existing prefix and
@@ -69,6 +85,7 @@ func (d *document) template(f, specials *fields) {
 			return
 		}
 		token := object(jsonFile, specials.path+"."+defect.Printable(name), specials.m[name])
+		token.m = maps.Clone(token.m) // it may occur again in the template
 		for _, id := range token.array("ids") {
 			around[texts] = append(around[texts], uint32(token.id("ids", id, len(d.Tokens))))
 		}

@@ -214,6 +214,10 @@ func (d *draft) addTokens(file string, added []tokenizer.Added, err error) error
 		known[string(t)] = id
 	}
 	for _, a := range added {
+		if a.Content == "" {
+			d.noteEmpty(file)
+			continue
+		}
 		id, ok := known[a.Content]
 		if !ok {
 			id = len(d.Tokens)

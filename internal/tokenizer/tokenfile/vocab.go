@@ -21,7 +21,7 @@ func (d *document) finishVocab() error {
 	}
 	for _, f := range d.added {
 		content, _ := f.m["content"].(string)
-		if _, ok := d.ids[content]; !ok {
+		if _, ok := d.ids[content]; !ok && content != "" {
 			n++
 		}
 	}
@@ -78,6 +78,13 @@ func (d *document) finishAdded() error {
 		if err := f.done(); err != nil {
 			return err
 		}
+		if a.Content == "" {
+			d.noteEmpty(f.path)
+			continue
+		}
+		if d.letters && a.Normalized && (a.SingleWord || a.LStrip || a.RStrip) {
+			return defect.Unsupported(jsonFile+": "+f.path, "an added token that is normalized by ByteLevel and looks at the space around it")
+		}
 		id, ok := d.ids[a.Content]
 		if !ok {
 			if id = next; int(id) == len(d.Tokens) { // above an id that the vocabulary leaves out
@@ -109,6 +116,11 @@ func (d *document) finishAdded() error {
 	}
 	slices.Sort(d.Literal)
 	return nil
+}
+
+// noteEmpty notes an added token without a text, which Hugging Face's library ignores.
+func (d *draft) noteEmpty(where string) {
+	d.Notes = append(d.Notes, fmt.Sprintf("%s: an added token without a text is ignored, as in transformers", where))
 }
 
 // finishMerges fills in d.Merges. It reads the merges directly from the file, because

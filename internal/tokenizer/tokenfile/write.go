@@ -132,7 +132,14 @@ func (w *jsonWriter) config(context int) any {
 			c[key] = w.Added[i].Content
 		}
 	}
-	if w.ChatTemplate != "" {
+	switch {
+	case w.ToolTemplate != "": // the list that transformers 4 wrote, and 5 reads
+		list := []member{{"name": "tool_use", "template": w.ToolTemplate}}
+		if w.ChatTemplate != "" {
+			list = append([]member{{"name": "default", "template": w.ChatTemplate}}, list...)
+		}
+		c["chat_template"] = list
+	case w.ChatTemplate != "":
 		c["chat_template"] = w.ChatTemplate
 	}
 	return c
