@@ -287,6 +287,28 @@ func TestHarmless(t *testing.T) {
 	opened(t, last[:len(last)-(32-len(*x)%32)%32])
 }
 
+// Ids that no token has are those of llama.cpp, with a note, and scores may be whole numbers.
+func TestIDsBeyondTheVocabulary(t *testing.T) {
+	d := tinyDraft(t)
+	d.set("tokenizer.ggml.bos_token_id", 9)
+	d.set("tokenizer.ggml.eos_token_id", 100)
+	d.set("thimble.eos_token_ids", nil)
+	m := opened(t, d.bytes())
+	if want := []string{"the vocabulary of 9 has no id bos 9 or eos 100: ignored, as in llama.cpp"}; m.Spec.BOS != -1 || len(m.Spec.EOS) != 0 || !slices.Equal(m.Notes, want) {
+		t.Errorf("bos %d, eos %v, notes %q", m.Spec.BOS, m.Spec.EOS, m.Notes)
+	}
+	d.set("tokenizer.ggml.model", "llama")
+	d.set("tokenizer.ggml.token_type", []int32{2, 3, 3, 1, 1, 1, 1, 1, 1})
+	d.set("tokenizer.ggml.scores", []int32{0, 0, 0, -1, -2, -3, -4, -5, -6})
+	m = opened(t, d.bytes())
+	if m.Spec.BOS != 1 || !slices.Equal(m.Spec.EOS, []int{2}) {
+		t.Errorf("pieces: bos %d, eos %v", m.Spec.BOS, m.Spec.EOS)
+	}
+	if tokens, err := m.Tokenizer(); err != nil || tokens.Scores[5] != -3 {
+		t.Errorf("pieces: %v", err)
+	}
+}
+
 // Every prefix of a file is refused. A flipped bit of its front is refused or gives
 // a complete model.
 func TestDamaged(t *testing.T) {
