@@ -56,9 +56,7 @@ func qwenExperts(c *config.Config, s *model.Spec) {
 // qwen2MoeSpec reads the config of Qwen1.5-MoE and Qwen2-57B-A14B: an expert that computes
 // at all positions besides those that are selected.
 func qwen2MoeSpec(c *config.Config) model.Spec {
-	if n, ok := config.Whole(c.Values["sliding_window"]); ok && n == 0 { // as transformers 5 writes for none
-		c.Values["sliding_window"] = nil
-	}
+	zeroWindow(c)
 	s := decoderSpec(c)
 	s.Bias.QKV = c.Bool("qkv_bias")
 	qwenWindows(c, &s)

@@ -27,6 +27,7 @@ func nemotronHSpec(c *config.Config) model.Spec {
 	s.Rope.Base = 10000 // of no block
 	c.Must("mamba_hidden_act", "silu")
 	c.Must("use_bias", false)
+	zeroWindow(c)
 	if w := c.Int("sliding_window", model.MaxLength, s.Context); w < s.Context {
 		c.Unsupported("sliding_window", "%d, in a context of %d,", w, s.Context)
 	}

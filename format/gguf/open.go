@@ -127,7 +127,10 @@ func (f *file) metadata() (*metadata, *architecture, error) {
 		return nil, nil, defect.Corrupt(f.path, "general.architecture", "the key is missing")
 	}
 	arch, ok := architectureNamed(m.architecture)
-	if !ok {
+	switch {
+	case m.architecture == "clip":
+		return nil, nil, fmt.Errorf("%s: %w; give the file of the language model beside it", defect.Printable(f.path), defect.Unsupported("general.architecture", "a network for images or sound (mmproj)"))
+	case !ok:
 		var names []string
 		for _, a := range architectures {
 			names = append(names, a.name)

@@ -186,7 +186,7 @@ func (f *file) readUser(m *metadata, d *tokenizer.Data, id int) {
 // countTokens returns the number of tokens, excluding those that pad the list to the
 // number of rows of the embedding.
 func (f *file) countTokens(m *metadata) (int, error) {
-	if m.tokenTypes != nil && len(m.tokenTypes) != len(m.tokens) {
+	if m.tokenTypes != nil && len(m.tokenTypes) < len(m.tokens) {
 		return 0, defect.Corrupt(f.path, "tokenizer.ggml.token_type", "%d types of %d tokens", len(m.tokenTypes), len(m.tokens))
 	}
 	n := len(m.tokens)
@@ -273,6 +273,7 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 		return defect.Corrupt(f.path, "tokenizer.ggml.merges", "is missing, and without it every text would be spelled in single characters; convert the model again with a current converter")
 	}
 	d.Merges = make([]uint32, 0, 2*len(m.merges))
+	unknown := 0
 	for i, merge := range m.merges {
 		left, right, ok := strings.Cut(merge, " ")
 		if left == "" && ok { // the first token begins with a space
@@ -281,11 +282,17 @@ func (f *file) readMerges(m *metadata, d *tokenizer.Data, ids map[string]uint32)
 		}
 		a, okLeft := ids[left]
 		b, okRight := ids[right]
+		if ok && right != "" && !(okLeft && okRight) { // of a token that the vocabulary lacks: it never happens
+			unknown++
+			continue
+		}
 		if !ok || !okLeft || !okRight {
 			return defect.Corrupt(f.path, "tokenizer.ggml.merges", "merge %d, %q, is not of two tokens", i, defect.Printable(merge))
 		}
 		d.Merges = append(d.Merges, a, b)
 	}
-	d.Merges = vocab.Distinct(d.Merges, false)
+	if d.Merges = vocab.Distinct(d.Merges, false); unknown > 0 {
+		d.Notes = append(d.Notes, fmt.Sprintf("%s of tokens that the vocabulary lacks: ignored, as in llama.cpp", defect.Counted(unknown, "merge")))
+	}
 	return nil
 }

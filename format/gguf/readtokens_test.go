@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"thimble/format/export"
+	"thimble/format/gguf/vocab"
 	"thimble/internal/defect"
 	"thimble/internal/model"
 	"thimble/internal/tokenizer"
@@ -127,7 +128,7 @@ func TestStepsComeBack(t *testing.T) {
 			t.Errorf("%s: other steps: %v", name, err)
 		}
 	}
-	llama.Tokens[9] = bytes.Repeat([]byte("x"), maxPiece+1)
+	llama.Tokens[9] = bytes.Repeat([]byte("x"), vocab.MaxPiece+1)
 	m := filled(t, func() model.Spec { s := specs()["llama"]; s.Vocab = len(llama.Tokens); return s }())
 	m.Tokenizer = func() (*tokenizer.Data, error) { return llama, nil }
 	if _, err := exporter.Plan(m, export.Options{}); !errors.Is(err, defect.ErrUnsupported) || !strings.Contains(err.Error(), "token 9, of 1025 bytes") {

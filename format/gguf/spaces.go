@@ -9,41 +9,25 @@ import (
 	"thimble/internal/tokenizer"
 )
 
-// spacings lists the ways in which a tokenizer.json made from a sentencepiece model turns
-// spaces into marks, and whether it puts a mark before a text.
-var spacings = []struct {
-	normalizer []tokenizer.Rule
-	steps      []tokenizer.Step
-	prefix     bool
-	unless     bool // no prefix if the text begins with a space
-}{
-	{[]tokenizer.Rule{{Op: tokenizer.OpPrepend, New: vocab.Mark}, {Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, nil, true, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, nil, false, false},
-	{[]tokenizer.Rule{{Op: tokenizer.OpReplace, Old: " ", New: vocab.Mark}}, []tokenizer.Step{tokenizer.StepAfterSpace}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape}, false, false},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMark}, true, true},
-	{nil, []tokenizer.Step{tokenizer.StepEscape, tokenizer.StepMarkFirst}, true, true},
-}
-
-// putSpaces finds the entry of spacings for d. It adds the steps to m if prefix, which is
+// putSpaces finds the entry of vocab.Spacings for d. It adds the steps to m if prefix, which is
 // add_space_prefix, does not determine them.
 func (m *metadata) putSpaces(path string, d *tokenizer.Data) (prefix bool, notes []string, err error) {
-	for _, s := range spacings {
-		if !slices.Equal(s.normalizer, d.Normalizer) || !slices.Equal(s.steps, d.Steps) {
+	for _, s := range vocab.Spacings {
+		if !slices.Equal(s.Normalizer, d.Normalizer) || !slices.Equal(s.Steps, d.Steps) {
 			continue
 		}
-		if s.unless {
+		if s.Unless {
 			notes = append(notes, "llama.cpp also adds a space before a text that begins with one; this tokenizer does not")
-			for _, step := range s.steps {
+			for _, step := range s.Steps {
 				m.steps = append(m.steps, string(step))
 			}
 			for id, token := range d.Tokens {
-				if len(token) > maxPiece {
+				if len(token) > vocab.MaxPiece {
 					return false, nil, defect.Unsupported(path, "token %d, of %d bytes, in GGUF", id, len(token))
 				}
 			}
 		}
-		return s.prefix, notes, nil
+		return s.Prefix, notes, nil
 	}
 	return false, nil, defect.Unsupported(path, "a tokenizer of model %q with normalizer %v and steps %q in GGUF", d.Model, d.Normalizer, d.Steps)
 }
@@ -55,8 +39,8 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 		d.Steps = append(d.Steps, tokenizer.Step(step))
 	}
 	known := false
-	for _, s := range spacings {
-		known = known || s.unless && slices.Equal(s.steps, d.Steps)
+	for _, s := range vocab.Spacings {
+		known = known || s.Unless && slices.Equal(s.Steps, d.Steps)
 	}
 	if !known {
 		return f.unsupported("thimble.tokenizer.steps", "%q", defect.Printable(fmt.Sprint(m.steps)))
@@ -68,8 +52,8 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 		case tokenizer.KindUnused:
 			d.Literal = append(d.Literal, uint32(id))
 		}
-		if n := len(d.Tokens[id]); n > maxPiece {
-			return defect.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, maxPiece)
+		if n := len(d.Tokens[id]); n > vocab.MaxPiece {
+			return defect.Corrupt(f.path, "tokenizer.ggml.tokens", "token %d has %d bytes, want at most %d", id, n, vocab.MaxPiece)
 		}
 	}
 	d.Decoder = []tokenizer.Rule{{Op: tokenizer.OpReplace, Old: vocab.Mark, New: " "}, {Op: tokenizer.OpBytes}, {Op: tokenizer.OpStrip, Old: " "}}
@@ -81,6 +65,3 @@ func (f *file) readSteps(m *metadata, d *tokenizer.Data) error {
 	d.SentencePiece, d.Kinds = nil, nil
 	return nil
 }
-
-// maxPiece is the longest token, in bytes, whose merges are searched for.
-const maxPiece = 1024

@@ -63,6 +63,9 @@ func readHeader(file string, b []byte) (*header, error) {
 		return nil, bad(0, "header length", "the file has %d bytes, want at least %d: it is truncated; copy or download it again", len(b), lengthLen)
 	}
 	n := binary.LittleEndian.Uint64(b)
+	if b[0] == 0x80 && b[1] >= 2 && b[1] <= 5 && n > maxHeader {
+		return nil, bad(0, "pickle", "protocol %d, which torch.save does not write: load the file in Python and save its tensors with torch.save or safetensors", b[1])
+	}
 	switch left := uint64(len(b) - lengthLen); {
 	case n > maxHeader:
 		return nil, bad(0, "header length", "%d, want at most %d: not a safetensors file", n, maxHeader)
