@@ -77,6 +77,7 @@ func CostOf(m *model.Model, file int64, a transformer.Arithmetic) *Cost {
 	for _, block := range s.Schedule {
 		c.Cache += Conversation * transformer.EntryBytes(s, a, block)
 	}
+	c.Cache += transformer.FixedBytes(s)
 	sum := int64(0) // bytes of the cache that all tokens of a conversation read
 	for pos := range Conversation {
 		c.CacheRead = transformer.ReadBytes(s, a, pos)

@@ -75,11 +75,10 @@ func (g *Generator) Shared(ids []int) (n int) {
 	return n
 }
 
-// keep truncates the cache to the longest prefix that it shares with ids, and returns its
-// length.
+// keep truncates the cache to the longest prefix that it shares with ids, and to which it can go
+// back, and returns its length.
 func (g *Generator) keep(ids []int) (n int) {
-	n = g.Shared(ids)
-	g.cache.Truncate(n)
+	n = g.cache.Truncate(g.Shared(ids))
 	g.cached = g.cached[:n]
 	return n
 }

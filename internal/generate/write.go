@@ -31,7 +31,7 @@ func Write(ctx context.Context, m *model.Model, n, tokens int, seed uint64, prog
 	if memory.Bounded() {
 		room = min(room, (memory.Room()-memory.Live())/2)
 	}
-	atOnce := int(max(1, room/(transformer.PositionBytes(&m.Spec)*int64(tokens))))
+	atOnce := int(max(1, room/(transformer.PositionBytes(&m.Spec)*int64(tokens)+transformer.FixedBytes(&m.Spec))))
 	var all [][]int
 	for len(all) < n {
 		w := writing{d: d, spec: &m.Spec, done: len(all) * tokens, all: n * tokens, progress: progress}

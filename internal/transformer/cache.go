@@ -31,9 +31,7 @@ type entry struct {
 	headDim   int
 	keyStride int // headDim padded to a multiple of 16
 
-	width  int       // of inputs; 0 in a step that has only keys and values
-	inputs []float32 // (positions, width), of a convolution, the delta rule or a state space
-	state  recurrence.State
+	past recurrence.Past // of a convolution, the delta rule or a state space, whose Width is 0 without
 }
 
 // A store holds the keys or the values of a step, (KVHeads, capacity, width).
@@ -70,7 +68,7 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 		if c.steps[i] = like[key]; c.steps[i] == nil {
 			stride := kernel.Padded(t.HeadDim)
 			c.steps[i] = &entry{k: newStore(d.arithmetic.Keys, t.HeadDim, stride), v: newStore(d.arithmetic.Values, t.ValueDim(), t.ValueDim()),
-				heads: key.heads, headDim: t.HeadDim, keyStride: stride, width: key.width}
+				heads: key.heads, headDim: t.HeadDim, keyStride: stride, past: recurrence.Past{Width: key.width, Reach: reachOf(a)}}
 			c.entries = append(c.entries, c.steps[i])
 		}
 		if shared {
@@ -80,8 +78,8 @@ func (d *Decoder) newCache(limit int, shared bool) (*Cache, error) {
 	return c, nil
 }
 
-// inputWidth returns the width of the inputs that the cache of a block holds of each position, or
-// 0 if it has only keys and values.
+// inputWidth returns the width of the inputs that the cache of a block holds of the last positions,
+// or 0 if it has only keys and values.
 func inputWidth(s *model.Spec, block int) int {
 	switch a := s.AttentionOf(block); {
 	case a.Conv > 0:
@@ -94,6 +92,9 @@ func inputWidth(s *model.Spec, block int) int {
 	return 0
 }
 
+// reachOf returns how many positions before it the convolution of a block reads.
+func reachOf(a model.Attention) int { return max(a.Conv, a.Delta, a.Scan, 1) - 1 }
+
 func newStore(scheme qtensor.Scheme, width, stride int) store {
 	if scheme.Kind == qtensor.F32 {
 		return store{width: width, stride: stride}
@@ -104,7 +105,7 @@ func newStore(scheme qtensor.Scheme, width, stride int) store {
 // Bytes returns the memory that is allocated for keys and values.
 func (c *Cache) Bytes() (n int64) {
 	for _, e := range c.entries {
-		n += e.k.bytes() + e.v.bytes() + 4*int64(len(e.inputs)+len(e.state.S))
+		n += e.k.bytes() + e.v.bytes() + e.past.Bytes()
 	}
 	return n
 }
@@ -117,17 +118,25 @@ func PositionBytes(s *model.Spec) (n int64) {
 	return n
 }
 
-// EntryBytes returns the bytes of a cache for one position of a step that runs block, 0 if
-// the block attends to the keys of another.
-func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
-	return inputBytes(s, block) + keyBytes(s, a, block)
+// FixedBytes returns the bytes of a cache of a long text that do not grow with it: states, and the
+// inputs of the last positions.
+func FixedBytes(s *model.Spec) (n int64) {
+	for _, b := range s.Schedule {
+		state, a := 0, s.AttentionOf(b)
+		switch {
+		case a.Delta > 0:
+			state = s.Delta.ValueHeads * s.Delta.KeyDim * s.Delta.ValueDim
+		case a.Scan > 0:
+			state = s.Scan.Values() * s.Scan.State
+		}
+		n += recurrence.PastBytes(inputWidth(s, b), reachOf(a), state)
+	}
+	return n
 }
 
-// inputBytes returns the bytes of the inputs of one position, see inputWidth.
-func inputBytes(s *model.Spec, block int) int64 { return 4 * int64(inputWidth(s, block)) }
-
-// keyBytes returns the bytes of the keys and values of one position.
-func keyBytes(s *model.Spec, a Arithmetic, block int) int64 {
+// EntryBytes returns the bytes of a cache for one position of a step that runs block: of its keys
+// and values, 0 if it has none or attends to those of another.
+func EntryBytes(s *model.Spec, a Arithmetic, block int) int64 {
 	if at := s.AttentionOf(block); at.Back > 0 || !at.Attends() {
 		return 0
 	}
@@ -148,15 +157,24 @@ func keyBytes(s *model.Spec, a Arithmetic, block int) int64 {
 func ReadBytes(s *model.Spec, a Arithmetic, pos int) (n int64) {
 	for step, block := range s.Schedule {
 		at := s.AttentionOf(block)
-		convolved := max(at.Conv, at.Delta, at.Scan, 1) - 1
-		n += int64(pos-at.First(pos)) * keyBytes(s, a, s.Schedule[step-at.Back])
-		n += int64(min(pos, convolved)) * inputBytes(s, block)
+		n += int64(pos-at.First(pos)) * EntryBytes(s, a, s.Schedule[step-at.Back])
+		n += 4 * int64(min(pos, reachOf(at))*inputWidth(s, block))
 	}
 	return n
 }
 
-// Truncate discards the positions from n on.
-func (c *Cache) Truncate(n int) { c.used = min(c.used, max(0, n)) }
+// Truncate discards the positions from n on, or all if a state cannot go back so far. It returns
+// how many are left.
+func (c *Cache) Truncate(n int) int {
+	n = min(c.used, max(0, n))
+	for _, e := range c.entries {
+		if !e.past.Reaches(n) {
+			n = 0
+		}
+	}
+	c.used = n
+	return n
+}
 
 // reserve allocates memory for n more positions.
 func (c *Cache) reserve(n int) error {
@@ -211,14 +229,6 @@ func (s *store) bytes() int64 {
 	return s.matrix.Bytes()
 }
 
-// inputsOf returns the inputs of n positions, (n, width), and makes room for them.
-func (e *entry) inputsOf(n int) []float32 {
-	if n *= e.width; len(e.inputs) < n {
-		e.inputs = append(e.inputs, make([]float32, max(n-len(e.inputs), len(e.inputs)/2))...)
-	}
-	return e.inputs[:n]
-}
-
 // put stores x, (HeadDim), as vector i.
 func (s *store) put(d *qtensor.Rounder, i int, x []float32) error {
 	if s.matrix == nil {
@@ -266,10 +276,7 @@ func (c *Cache) append(step int, k, v rows) error {
 // Copy overwrites the keys and values of position to with those of position from.
 func (c *Cache) Copy(to, from int) {
 	for _, e := range c.entries {
-		if e.width > 0 {
-			copy(e.inputs[to*e.width:][:e.width], e.inputs[from*e.width:])
-			e.state.N = 0 // it is computed again from the inputs
-		}
+		e.past.Copy(to, from)
 		for _, s := range []*store{&e.k, &e.v} {
 			for h := range e.heads {
 				s.copy(h*c.capacity+to, h*c.capacity+from)
@@ -287,13 +294,15 @@ func (s *store) copy(to, from int) {
 	copy(s.floats[to*s.stride:][:s.stride], s.floats[from*s.stride:])
 }
 
-// Difference compares the keys and values of the positions that both caches hold.
+// Difference compares the keys and values of the positions that both caches hold, and the inputs
+// that both have kept.
 // It returns the first position that differs and the first step in which it does,
 // or -1 for both if there is none. Both caches must be of one Decoder.
 func (c *Cache) Difference(other *Cache) (step, position int) {
 	for position := range min(c.used, other.used) {
 		for step := range c.steps {
-			if !slices.Equal(c.row(step, position), other.row(step, position)) {
+			a, b := c.steps[step].past.Row(position), other.steps[step].past.Row(position)
+			if !slices.Equal(c.row(step, position), other.row(step, position)) || a != nil && b != nil && !slices.Equal(a, b) {
 				return step, position
 			}
 		}
@@ -301,13 +310,9 @@ func (c *Cache) Difference(other *Cache) (step, position int) {
 	return -1, -1
 }
 
-// row returns what a step stores of a position: the inputs of what it has instead of attention or
-// beside it, and the keys and values of all heads.
+// row returns the keys and values of all heads of a position.
 func (c *Cache) row(step, position int) (all []float32) {
 	e := c.steps[step]
-	if e.width > 0 {
-		all = append(all, e.inputs[position*e.width:][:e.width]...)
-	}
 	var read qtensor.Reader
 	scratch := make([]float32, max(e.k.stride, e.v.stride))
 	for h := range e.heads {

@@ -38,15 +38,15 @@ func convOperations(input string) []operation {
 func (p *pass) convolve(_ context.Context, step int) error {
 	w, hidden, at := p.block(step).conv, p.d.spec.Hidden, 0
 	for _, q := range p.sequences {
-		e, first := q.cache.entry(step), q.cache.used
-		inputs := e.inputsOf(first + q.n)
+		from := q.cache.used
+		inputs, first := q.cache.entry(step).past.Extend(from, q.n)
 		for t := range q.n {
-			parts := p.conv.row(at + t)
-			input := inputs[(first+t)*hidden:][:hidden]
+			parts, row := p.conv.row(at+t), from-first+t
+			input := inputs[row*hidden:][:hidden]
 			copy(input, parts[:hidden])
 			kernel.Mul(input, parts[2*hidden:])
 			out := p.convolved.row(at + t)
-			w.At(out, inputs, hidden, first+t)
+			w.At(out, inputs, hidden, row)
 			kernel.Mul(out, parts[hidden:2*hidden])
 		}
 		at += q.n

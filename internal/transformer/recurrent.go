@@ -8,24 +8,21 @@ import (
 
 // recur adds inputs to the caches, the parts of each position one after the other, and moves the
 // states on. It writes the outputs of a layer to mixed.
-//
-// A cache keeps the inputs of all positions, so the state of any number of them can be computed
-// again: after positions were discarded, the next pass does so.
 func (p *pass) recur(ctx context.Context, step int, layer recurrence.Layer, parts []rows, mixed rows) error {
 	at, width := 0, layer.Inputs()
 	for _, q := range p.sequences {
-		e, first := q.cache.entry(step), q.cache.used
-		inputs := e.inputsOf(first + q.n)
+		past, from := &q.cache.entry(step).past, q.cache.used
+		inputs, first := past.Extend(from, q.n)
 		for t := range q.n {
-			x := inputs[(first+t)*width:][:width]
+			x := inputs[(from-first+t)*width:][:width]
 			for _, part := range parts {
 				x = x[copy(x, part.row(at+t)):]
 			}
 		}
 		a := &p.advance
 		out := mixed.slice(at, q.n)
-		a.Layer, a.State, a.Inputs, a.Out, a.N, a.Stride = layer, &e.state, inputs, out.data, q.n, out.stride
-		a.Start(first)
+		a.Layer, a.State, a.Inputs, a.First, a.Out, a.N, a.Stride = layer, &past.State, inputs, first, out.data, q.n, out.stride
+		a.Start(from)
 		if err := a.Run(ctx); err != nil {
 			return err
 		}

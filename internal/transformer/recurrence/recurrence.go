@@ -31,44 +31,45 @@ type Layer interface {
 
 // A State is that of a Layer after the first N positions.
 type State struct {
-	N int
+	N int       // or unknown
 	S []float32 // (Heads, HeadState)
 }
+
+// unknown is the N of a State that was moved on in part.
+const unknown = -1
 
 // An Advance moves a State on to the last of some positions.
 type Advance struct {
 	Layer  Layer
 	State  *State
-	Inputs []float32 // (positions, Layer.Inputs())
+	Inputs []float32 // (positions from First on, Layer.Inputs())
+	First  int
 
 	Out    []float32 // receives the outputs of the last positions, (N, Stride)
 	N      int
 	Stride int
 
-	convolved []float32 // (positions from State.N on, Channels)
-	to        int       // positions after Run
+	convolved []float32 // (rows from from on, Channels)
+	from, to  int       // rows of Inputs that Run adds
 	headTask  func(worker, h int) error
 }
 
-// Start empties the state unless it is that of at most n positions, all of which are the same as
-// when it saw them. A state of more positions cannot go back, but Run computes it again.
+// Start makes the state that of a Layer, and empties it for a text that begins.
 func (a *Advance) Start(n int) {
 	size := a.Layer.Heads() * a.Layer.HeadState()
 	if len(a.State.S) != size {
 		*a.State = State{S: make([]float32, size)}
 	}
-	if a.State.N > n || n == 0 {
+	if n == 0 {
 		a.State.N = 0
-	}
-	if a.State.N == 0 {
 		clear(a.State.S)
 	}
 }
 
 // Run moves the state on. If ctx is done before, it returns an error and drops the state.
 func (a *Advance) Run(ctx context.Context) error {
-	from, to, channels := a.State.N, len(a.Inputs)/a.Layer.Inputs(), a.Layer.Channels()
-	if a.to = to; a.headTask == nil { // bound once, so that single positions allocate nothing
+	from, to, channels := a.State.N-a.First, len(a.Inputs)/a.Layer.Inputs(), a.Layer.Channels()
+	if a.from, a.to = from, to; a.headTask == nil { // bound once, so that single positions allocate nothing
 		a.headTask = func(_, h int) error { a.head(h); return nil }
 	}
 	if size := (to - from) * channels; cap(a.convolved) < size {
@@ -77,14 +78,14 @@ func (a *Advance) Run(ctx context.Context) error {
 		a.convolved = a.convolved[:size]
 	}
 	if err := a.run(ctx, from, to); err != nil {
-		*a.State = State{}
+		a.State.N = unknown
 		return err
 	}
-	a.State.N = to
+	a.State.N = a.First + to
 	return nil
 }
 
-// run computes what the heads read of the positions [from, to), and moves all heads on.
+// run computes what the heads read of the rows [from, to), and moves all heads on.
 func (a *Advance) run(ctx context.Context, from, to int) error {
 	const (
 		chunk = 16      // positions per task, so that short prompts stay on one core
@@ -113,22 +114,22 @@ func (a *Advance) run(ctx context.Context, from, to int) error {
 	return parallel.Do(ctx, a.Layer.Heads(), a.headTask)
 }
 
-// convolve computes what the heads read of position t.
+// convolve computes what the heads read of row t.
 func (a *Advance) convolve(t int) {
 	channels := a.Layer.Channels()
-	a.Layer.Convolve(a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs, t)
+	a.Layer.Convolve(a.convolved[(t-a.from)*channels:][:channels], a.Inputs, t)
 }
 
 // head moves the state of head h on.
 func (a *Advance) head(h int) {
 	width, channels, outs, size := a.Layer.Inputs(), a.Layer.Channels(), a.Layer.HeadWidth(), a.Layer.HeadState()
 	state := a.State.S[h*size:][:size]
-	for t := a.State.N; t < a.to; t++ {
+	for t := a.from; t < a.to; t++ {
 		var out []float32
 		if r := t - (a.to - a.N); r >= 0 {
 			out = a.Out[r*a.Stride+h*outs:][:outs]
 		}
-		a.Layer.Update(state, a.convolved[(t-a.State.N)*channels:][:channels], a.Inputs[t*width:][:width], h, out)
+		a.Layer.Update(state, a.convolved[(t-a.from)*channels:][:channels], a.Inputs[t*width:][:width], h, out)
 	}
 }
 
