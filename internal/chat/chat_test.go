@@ -34,6 +34,9 @@ type golden struct {
 	Conversations map[string]json.RawMessage    `json:"conversations"`
 	Answers       map[string]map[string]*string `json:"answers"` // by template and conversation; null if rejected
 	Snippets      [][2]string                   `json:"snippets"`
+	Tools         json.RawMessage               `json:"tools"`
+	Calls         map[string]json.RawMessage    `json:"calls"`  // conversations with tools
+	Hashes        map[string][]row              `json:"hashes"` // by template
 }
 
 func readGolden(t *testing.T) (g golden) {
