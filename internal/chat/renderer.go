@@ -104,6 +104,11 @@ func (r *Renderer) renderHere(ctx context.Context, c Conversation) (string, erro
 	}
 	done := make(chan result, 1)
 	go func() {
+		defer func() {
+			if p := recover(); p != nil { // a defect of ours; it must not end an app
+				done <- result{err: fmt.Errorf("chat template: %v", p)}
+			}
+		}()
 		text, err := r.local.Render(c)
 		done <- result{text, err}
 	}()

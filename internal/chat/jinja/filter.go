@@ -71,10 +71,13 @@ func onString(f func(string) string) filterFunc {
 			return nil, err
 		}
 		s, _ := python.TextOf(v)
-		if _, ok := v.(python.Markup); ok {
-			return python.Markup(f(s)), r.Charge(len(s))
+		if err := r.Letters(s); err != nil {
+			return nil, err
 		}
-		return f(s), r.Charge(len(s))
+		if _, ok := v.(python.Markup); ok {
+			return python.Markup(f(s)), nil
+		}
+		return f(s), nil
 	}
 }
 
@@ -86,7 +89,10 @@ func marked(f func(string) string) filterFunc {
 			return nil, err
 		}
 		s, _ := python.TextOf(v)
-		return python.Markup(f(s)), r.Charge(2 * len(s))
+		if err := r.CheckText(python.MaxEscape * len(s)); err != nil {
+			return nil, err
+		}
+		return python.Markup(f(s)), nil
 	}
 }
 

@@ -84,7 +84,7 @@ func uniqueFilter(r *run, v python.Value, a python.Arguments) (python.Value, err
 			if !python.Truth(given(args[0], false)) {
 				key = fold(key)
 			}
-			hash, err := python.HashOf(key, 0)
+			hash, err := python.HashOf(key)
 			if err != nil {
 				return nil, false, err
 			}

@@ -104,6 +104,9 @@ func TestGrowth(t *testing.T) {
 		"{% set ns = namespace(l=[1]) %}{% for i in range(9999) %}{% set ns.l = ns.l | map('int') %}{% endfor %}{{ ns.l | list }}",
 		"{% set ns = namespace(l=()) %}{% for i in range(9999) %}{% set ns.l = (ns.l,) %}{% endfor %}{{ {ns.l: 1} }}",
 		"{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
+		"{% set ns = namespace(t=(1,)) %}{% for i in range(99) %}{% set ns.t = (ns.t, ns.t) %}{% endfor %}{{ {ns.t: 1} }}",
+		big + "{{ s.strip(s) }}{{ s | escape | escape }}{{ s | forceescape | forceescape }}",
+		"{% set s, t = 'ab' * 999999, 'cd' * 999998 %}{% for i in range(99999) %}{% set x = s[0] ~ t[0] %}{% endfor %}",
 		big + "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = 'c' in s %}{% endfor %}{% endfor %}",
 	} {
 		if got, err := render(source, nil); err == nil {

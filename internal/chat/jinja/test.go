@@ -147,7 +147,7 @@ func nameTest(known func(string) bool) testFunc {
 		if s, ok := python.TextOf(v); ok {
 			return known(s), nil
 		}
-		_, err := python.HashOf(v, 0)
+		_, err := python.HashOf(v)
 		return false, err
 	}
 }

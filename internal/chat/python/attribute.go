@@ -132,8 +132,8 @@ func (r *Run) item(of, key Value) (v Value, ok bool, err error) {
 	case *Undefined:
 		return nil, false, of.Fail()
 	case *Dict:
-		h, err := HashOf(key, 0)
-		if err == errDepth || err == ErrText {
+		h, err := HashOf(key)
+		if err == errKey {
 			return nil, false, err
 		} else if err != nil {
 			return nil, false, nil

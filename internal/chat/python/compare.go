@@ -144,7 +144,7 @@ func (r *Run) contains(container, v Value) (bool, error) {
 		return false, fmt.Errorf("argument of type '%s' is not iterable", TypeName(container))
 	}
 	if keys, ok := container.(*View); ok && keys.kind == "dict_keys" {
-		if _, err := HashOf(v, 0); err != nil {
+		if _, err := HashOf(v); err != nil {
 			return false, err
 		}
 	}

@@ -110,20 +110,20 @@ func (f formatSpec) integer(n *big.Int) (string, error) {
 	return f.padded(sign, grouped(digits, f.group), '>'), nil
 }
 
-// grouped separates the digits before the point in groups of three.
-func grouped(digits, sep string) string {
-	whole, rest, _ := strings.Cut(digits, ".")
-	if sep == "" {
-		return digits
+// grouped separates the digits at the start of a number in groups of three.
+func grouped(number, sep string) string {
+	n := len(number) - len(strings.TrimLeft(number, "0123456789"))
+	if sep == "" || n <= 3 {
+		return number
 	}
 	var b strings.Builder
-	for i, c := range whole {
-		if i > 0 && (len(whole)-i)%3 == 0 {
+	for i, c := range number[:n] {
+		if i > 0 && (n-i)%3 == 0 {
 			b.WriteString(sep)
 		}
 		b.WriteRune(c)
 	}
-	return b.String() + digits[len(whole):len(digits)-len(rest)] + rest
+	return b.String() + number[n:]
 }
 
 func (f formatSpec) float(v float64) (string, error) {

@@ -81,12 +81,21 @@ func (r *Run) Step(n int) error {
 // scan counts the steps of reading a text of n bytes.
 func (r *Run) scan(n int) error { return r.Step(n / 64) }
 
+// Letters counts the steps and the memory of changing the case of a text.
+func (r *Run) Letters(s string) error {
+	if err := r.Charge(len(s)); err != nil {
+		return err
+	}
+	return r.Step(len(s) / 4)
+}
+
 // isASCII remembers its last answer, as templates that parse a text ask for each character.
 func (r *Run) isASCII(s string) bool {
 	if len(s) == len(r.asked) && s == r.asked { // the same text is compared at once
 		return r.answer
 	}
 	r.asked = s
+	r.steps += len(s) / 64
 	r.answer = strings.IndexFunc(s, func(c rune) bool { return c >= utf8.RuneSelf }) < 0
 	return r.answer
 }

@@ -34,6 +34,10 @@ func TestLimits(t *testing.T) {
 		"depth":      {deep, maxDepth - 1},
 		"keywords":   {keywords, MaxParams},
 		"an integer": {func(n int) error { _, err := Arithmetic("**", int64(2), int64(n-1)); return err }, MaxBits},
+		"a key": {func(n int) error {
+			_, err := HashOf(&Tuple{make([]Value, n)})
+			return err
+		}, maxKey},
 		"a range": {func(n int) error {
 			_, err := Range(new(Run), Arguments{Pos: []Value{int64(n)}})
 			return err

@@ -82,7 +82,10 @@ func plain(f func(string) string) textMethod {
 		if _, err := a.Bind("the method", 0); err != nil {
 			return nil, err
 		}
-		return f(s), r.Charge(len(s))
+		if err := r.Letters(s); err != nil {
+			return nil, err
+		}
+		return f(s), nil
 	}
 }
 
@@ -116,7 +119,7 @@ func Limit(v Value, otherwise int64) (int64, error) {
 }
 
 func strip(trim func(string, func(rune) bool) string) textMethod {
-	return func(_ *Run, s string, a Arguments) (Value, error) {
+	return func(r *Run, s string, a Arguments) (Value, error) {
 		v, err := a.Bind("strip", 0, ".chars")
 		if err != nil {
 			return nil, err
@@ -128,7 +131,14 @@ func strip(trim func(string, func(rune) bool) string) textMethod {
 		if !ok {
 			return nil, errors.New("strip arg must be None or str")
 		}
-		return trim(s, func(c rune) bool { return strings.ContainsRune(chars, c) }), nil
+		if len(chars) < 64 {
+			return trim(s, func(c rune) bool { return strings.ContainsRune(chars, c) }), nil
+		}
+		set := map[rune]bool{}
+		for _, c := range chars {
+			set[c] = true
+		}
+		return trim(s, func(c rune) bool { return set[c] }), r.Step(len(chars))
 	}
 }
 

@@ -57,6 +57,11 @@ func (r *Run) add(a, b Value) (v Value, ok bool, err error) {
 		}
 		_, aMarked := a.(Markup)
 		_, bMarked := b.(Markup)
+		if aMarked != bMarked {
+			if err := r.CheckText(MaxEscape * (len(s) + len(t))); err != nil {
+				return nil, false, err
+			}
+		}
 		switch {
 		case aMarked && !bMarked:
 			t = EscapeHTML(t)

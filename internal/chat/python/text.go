@@ -72,7 +72,7 @@ func Lower(before, s string) string {
 	for i, c := range s {
 		switch {
 		case c == 'Σ':
-			b.WriteRune(lowerSigma(before+s[:i], s[i+len("Σ"):]))
+			b.WriteRune(lowerSigma(before, s[:i], s[i+len("Σ"):]))
 		case c == 'İ':
 			b.WriteString("i\u0307")
 		default:
@@ -82,9 +82,13 @@ func Lower(before, s string) string {
 	return b.String()
 }
 
-// lowerSigma returns the final sigma at the end of a word.
-func lowerSigma(before, after string) rune {
+// lowerSigma returns the final sigma at the end of a word. start and before are what precedes
+// it.
+func lowerSigma(start, before, after string) rune {
 	before = strings.TrimRightFunc(before, isCaseIgnorable)
+	if before == "" {
+		before = strings.TrimRightFunc(start, isCaseIgnorable)
+	}
 	after = strings.TrimLeftFunc(after, isCaseIgnorable)
 	last, _ := utf8.DecodeLastRuneInString(before)
 	next, _ := utf8.DecodeRuneInString(after)
@@ -116,7 +120,7 @@ func title(s string) string {
 		one := s[i : i+FirstRune(s[i:])]
 		switch {
 		case c == 'Σ' && cased:
-			b.WriteRune(lowerSigma(s[:i], s[i+len(one):]))
+			b.WriteRune(lowerSigma("", s[:i], s[i+len(one):]))
 		case cased:
 			b.WriteString(Lower("", one))
 		default:
@@ -165,6 +169,9 @@ func SplitLines(s string, keep bool) []string {
 	}
 	return lines
 }
+
+// MaxEscape is the most bytes that one becomes in EscapeHTML.
+const MaxEscape = 5
 
 // EscapeHTML is markupsafe's escape.
 func EscapeHTML(s string) string {

@@ -109,7 +109,7 @@ func (d *Dict) find(hash any) int {
 			if s == hash {
 				return i
 			}
-		} else if h, err := HashOf(k, 0); err == nil && h == hash {
+		} else if h, err := HashOf(k); err == nil && h == hash {
 			return i
 		}
 	}
@@ -128,7 +128,7 @@ func (d *Dict) set(hash any, key, v Value) {
 	if d.index == nil && len(d.Keys) > Few {
 		d.index = make(map[any]int, 2*Few)
 		for i, k := range d.Keys {
-			if h, err := HashOf(k, 0); err == nil {
+			if h, err := HashOf(k); err == nil {
 				d.index[h] = i
 			}
 		}
@@ -137,7 +137,7 @@ func (d *Dict) set(hash any, key, v Value) {
 
 // get returns the value of a key, which must be hashable.
 func (d *Dict) get(key Value) (Value, bool, error) {
-	h, err := HashOf(key, 0)
+	h, err := HashOf(key)
 	if err != nil {
 		return nil, false, err
 	}
@@ -149,7 +149,7 @@ func (d *Dict) get(key Value) (Value, bool, error) {
 
 // Put adds or replaces a value.
 func (d *Dict) Put(key, v Value) error {
-	h, err := HashOf(key, 0)
+	h, err := HashOf(key)
 	if err == nil {
 		d.set(h, key, v)
 	}
@@ -173,11 +173,20 @@ type (
 	tupleHash     string
 )
 
-// HashOf returns what is equal for equal keys of a dict. depth is that of v in other values.
-func HashOf(v Value, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, errDepth
-	}
+// maxKey is the most values of a tuple that is a key, with one more for every 64 bytes of its
+// texts.
+const maxKey = 1024
+
+var errKey = fmt.Errorf("a key of more than %d values is not supported", maxKey)
+
+// HashOf returns what is equal for equal keys of a dict.
+func HashOf(v Value) (any, error) {
+	left := maxKey
+	return hashOf(v, &left)
+}
+
+// hashOf is HashOf of what may be part of a tuple. left is what the tuple may still hold.
+func hashOf(v Value, left *int) (any, error) {
 	switch v := v.(type) {
 	case nil:
 		return noneHash{}, nil
@@ -201,23 +210,30 @@ func HashOf(v Value, depth int) (any, error) {
 	case *Undefined:
 		return undefinedHash{}, nil
 	case *Tuple:
-		var b strings.Builder
-		for _, item := range v.Items {
-			h, err := HashOf(item, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			text := fmt.Sprintf("%T %v", h, h)
-			if b.Len()+len(text) > MaxText {
-				return nil, ErrText
-			}
-			fmt.Fprintf(&b, "%d %s,", len(text), text)
-		}
-		return tupleHash(b.String()), nil
+		return hashOfTuple(v, left)
 	case *List, *Dict, *View:
 		return nil, fmt.Errorf("unhashable type: '%s'", TypeName(v))
 	}
 	return v, nil
+}
+
+func hashOfTuple(v *Tuple, left *int) (any, error) {
+	var b strings.Builder
+	for _, item := range v.Items {
+		if s, ok := TextOf(item); ok {
+			*left -= len(s) / 64
+		}
+		if *left--; *left < 0 {
+			return nil, errKey
+		}
+		h, err := hashOf(item, left)
+		if err != nil {
+			return nil, err
+		}
+		text := fmt.Sprintf("%T %v", h, h)
+		fmt.Fprintf(&b, "%d %s,", len(text), text)
+	}
+	return tupleHash(b.String()), nil
 }
 
 // TypeName is the name of the type in Python.
