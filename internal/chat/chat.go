@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
-	"github.com/ardanlabs/jinja"
-
+	"thimble/internal/chat/jinja"
+	"thimble/internal/chat/python"
 	"thimble/internal/tokenizer"
 )
-
-// maxOutput is the most bytes that one conversation may render to.
-const maxOutput = 64 << 20
 
 // A Template is a compiled chat template.
 type Template struct {
@@ -24,14 +22,11 @@ type Template struct {
 
 // Compile compiles a template. specials are variables for it, as Specials returns them.
 //
-// A template is an untrusted program. It can loop forever, and one that recurses or
-// doubles a string without end kills the process that renders it. Start therefore uses a
-// separate process.
-func Compile(source string, specials map[string]string) (t *Template, err error) {
-	defer recoverPanic(&err)
-	source, err = literalText(source)
-	if err != nil {
-		return nil, fmt.Errorf("chat template: %w", err)
+// A template is an untrusted program. It ends within the limits of package jinja; Start
+// also limits its time and memory, in a separate process.
+func Compile(source string, specials map[string]string) (*Template, error) {
+	if !utf8.ValidString(source) {
+		return nil, errors.New("chat template: not UTF-8")
 	}
 	compiled, err := jinja.Compile(source)
 	if err != nil {
@@ -49,51 +44,47 @@ type Conversation struct {
 }
 
 // Render returns the text of a conversation.
-func (t *Template) Render(c Conversation) (text string, err error) {
-	defer recoverPanic(&err)
-	list := make([]jinja.Value, len(c.Messages))
-	for i, m := range c.Messages {
-		list[i] = jinjaValue(aliasReasoning(m))
+func (t *Template) Render(c Conversation) (string, error) {
+	variables, err := t.variables(c)
+	if err != nil {
+		return "", fmt.Errorf("conversation: %w", err)
 	}
-	tools := jinja.None()
-	if len(c.Tools) > 0 {
-		tools = jinjaValue(c.Tools)
+	text, err := t.compiled.Render(variables)
+	if rejection := (*jinja.Rejection)(nil); errors.As(err, &rejection) {
+		return "", fmt.Errorf("chat template: rejects this conversation: %w", err)
 	}
-	data := map[string]jinja.Value{
-		"messages":              jinja.NewList(list),
-		"tools":                 tools,
-		"documents":             jinja.None(),
-		"add_generation_prompt": jinja.NewBool(c.Generate),
-		"raise_exception":       jinja.NewCallable("raise_exception", raiseException),
-		"strftime_now":          jinja.NewCallable("strftime_now", strftimeNow(c.Now)),
-	}
-	for name, content := range t.specials {
-		data[name] = jinja.NewString(content)
-	}
-	text, err = t.compiled.RenderValues(data)
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", fmt.Errorf("chat template: %w", err)
-	case len(text) > maxOutput:
-		return "", fmt.Errorf("chat template: renders one conversation as %d bytes, more than %d", len(text), maxOutput)
 	}
 	return text, nil
 }
 
-// recoverPanic turns a panic of the library into an error.
-func recoverPanic(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("chat template: %v", p)
+func (t *Template) variables(c Conversation) (map[string]python.Value, error) {
+	list := make([]any, len(c.Messages))
+	for i, m := range c.Messages {
+		list[i] = aliasReasoning(m)
 	}
-}
-
-// raiseException implements raise_exception, which a template calls to reject a
-// conversation.
-func raiseException(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
-	if len(args) == 1 && args[0].IsString() {
-		return jinja.Undefined(), fmt.Errorf("rejects this conversation: %s", args[0].AsString())
+	messages, err := jinjaValue(list)
+	if err != nil {
+		return nil, err
 	}
-	return jinja.Undefined(), errors.New("rejects this conversation")
+	var tools python.Value
+	if len(c.Tools) > 0 {
+		if tools, err = jinjaValue(c.Tools); err != nil {
+			return nil, err
+		}
+	}
+	variables := map[string]python.Value{
+		"messages":              messages,
+		"tools":                 tools,
+		"documents":             nil,
+		"add_generation_prompt": c.Generate,
+		"strftime_now":          &python.Func{Name: "strftime_now", Call: strftimeNow(c.Now)},
+	}
+	for name, content := range t.specials {
+		variables[name] = content
+	}
+	return variables, nil
 }
 
 // Specials returns the variables of a template that hold special tokens of the

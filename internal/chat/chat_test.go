@@ -34,6 +34,9 @@ type golden struct {
 	Conversations map[string]json.RawMessage    `json:"conversations"`
 	Answers       map[string]map[string]*string `json:"answers"` // by template and conversation; null if rejected
 	Snippets      [][2]string                   `json:"snippets"`
+	Tools         json.RawMessage               `json:"tools"`
+	Calls         map[string]json.RawMessage    `json:"calls"`  // conversations with tools
+	Hashes        map[string][]row              `json:"hashes"` // by template
 }
 
 func readGolden(t *testing.T) (g golden) {
@@ -164,7 +167,7 @@ func TestObjectKeepsItsOrder(t *testing.T) {
 		t.Errorf("%s, %v, want %s", again, err, text)
 	}
 	got, err := compile(t, "{{ messages[0] | tojson }}").Render(Conversation{Messages: []Message{v.(Object)}})
-	const want = `{"role": "user", "content": "a<b", "z": {"y": 1, "x": [true, null, 1000]}, "b": 1.2345678901234567e+19}`
+	const want = `{"role": "user", "content": "a<b", "z": {"y": 1, "x": [true, null, 1000.0]}, "b": 12345678901234567890}`
 	if err != nil || got != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
@@ -230,25 +233,7 @@ func TestSpecials(t *testing.T) {
 	}
 }
 
-func TestLiteralTextErrors(t *testing.T) {
-	for source, want := range map[string]string{
-		"a\n{{ x":              "line 2: a tag is not closed",
-		"\n\n{# x":             "line 3: a comment is not closed",
-		"{% raw %}\n{% end %}": "line 1: a raw block is not closed",
-		"{{ 'x }}":             "line 1: a string is not closed",
-		`{{ 'x\`:               "line 1: a string is not closed",
-		`{{ '\x4' }}`:          `line 1: "\\x4'" is not a valid character`,
-		`{{ '\ud800' }}`:       `line 1: "\\ud800" is not a valid character`,
-		`{{ '\u12`:             `line 1: "\\u12" is not a valid character`,
-		`{{ '\N{DASH}' }}`:     `line 1: the escape \N is not supported`,
-	} {
-		if got, err := literalText(source); err == nil || err.Error() != want {
-			t.Errorf("%q: %q, %v, want %s", source, got, err, want)
-		}
-	}
-}
-
-// literalText keeps line numbers, so the library's errors give the line of the template.
+// An error gives the line of the template.
 func TestLineOfError(t *testing.T) {
 	if _, err := Compile("{# a\n comment #}\n\ntext\n\n{% for %}\n", nil); err == nil || !strings.Contains(err.Error(), "line 6") {
 		t.Errorf("%v, want line 6", err)
@@ -273,20 +258,20 @@ func FuzzCompile(f *testing.F) {
 // A faulty template gives an error instead of a panic or a guess.
 func TestTemplateErrors(t *testing.T) {
 	for source, want := range map[string]string{
-		"{% for m in messages %}":                    "chat template: ",
-		"{{ messages":                                "chat template: ",
-		"{% include '/etc/passwd' %}":                "chat template: ",
-		"{% import 'os' as os %}":                    "chat template: ",
-		"{% extends 'x' %}":                          "chat template: ",
-		"{{ open('/etc/passwd') }}":                  "open is not callable",
-		"{{ messages.__class__.__mro__() }}":         "is not callable",
-		"{{ 'a' * -1 }}":                             "chat template: strings: negative Repeat count",
-		"{{ messages | nope }}":                      `unknown filter "nope"`,
-		"{{ messages | select }}":                    "chat template: ",
-		"{{ raise_exception('no system') }}":         "rejects this conversation: no system",
-		"{{ raise_exception() }}":                    "rejects this conversation",
-		"\n{{ messages[0].content.split('x', 1) }}":  "chat template: line 2: .split('x',: a split with a limit is not supported",
-		`{{ messages[0].content . split( "a)" ,1)}}`: "is not supported",
+		"{% for m in messages %}":                "chat template: ",
+		"{{ messages":                            "chat template: ",
+		"{% include '/etc/passwd' %}":            "chat template: ",
+		"{% import 'os' as os %}":                "chat template: ",
+		"{% extends 'x' %}":                      "chat template: ",
+		"{{ open('/etc/passwd') }}":              "'open' is undefined",
+		"{{ messages.__class__.__mro__() }}":     "access to attribute '__class__' of 'list' object is unsafe",
+		"{{ messages.append(1) }}":               "access to attribute 'append' of 'list' object is unsafe",
+		"\n{{ messages | nope }}":                "chat template: line 2: filter nope is not supported",
+		"{{ messages | select }}":                "chat template: ",
+		"{{ raise_exception('no system') }}":     "rejects this conversation: no system",
+		"{{ raise_exception() }}":                "raise_exception misses the argument message",
+		"\n\n{{ messages[0].content.encode() }}": "chat template: line 3: str.encode is not supported",
+		"\xff":                                   "chat template: not UTF-8",
 	} {
 		text := ""
 		c, err := Compile(source, nil)
@@ -301,13 +286,14 @@ func TestTemplateErrors(t *testing.T) {
 
 // None of these runs out of time: each reaches another limit within seconds.
 var hostile = map[string]struct{ source, want string }{
-	"recursion":        {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "recurses without end"},
-	"a list in itself": {"{% set l = [] %}{% set x = l.append(l) %}{{ l }}", "recurses without end"},
-	"nesting":          {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "recurses without end"},
-	"doubling":         {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "takes more than 512 MB of memory"},
-	"a long range":     {"{{ range(99999999999) | length }}", "takes more than 512 MB of memory"},
-	"a long text":      {"{{ 'ab' * 999999999999 }}", "takes more than 512 MB of memory"},
-	"output":           {"{{ 'ab' * 99999999 }}", "renders one conversation as 199999998 bytes, more than 67108864"},
+	"recursion": {"{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "line 1: recurses without end"},
+	"nesting":   {"{{ " + strings.Repeat("(", 1<<19-16) + strings.Repeat(")", 1<<19-16) + " }}", "line 1: nests deeper than 200"},
+	"doubling":  {"{% set ns = namespace(s='ab') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}", "line 1: makes a text of more than 64 MB"},
+	"texts":     {"{% set ns = namespace(l=[]) %}{% for i in range(999) %}{% set ns.l = ns.l + ['ab' * 9999999 ~ i] %}{% endfor %}", "line 1: makes texts and lists of more than 512 MB"},
+	"scopes": {"{% set ns = namespace() %}{% for i in range(99999) %}{% for j in range(99999) %}{% macro m() %}{% endmacro %}{% set ns.m = [ns.m, m] %}{% endfor %}{% endfor %}",
+		"takes more than 512 MB of memory"},
+	"loops":  {"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "line 1: takes more than 20 million steps"},
+	"output": {"{{ 'ab' * 99999999 }}", "line 1: makes a text of more than 64 MB"},
 }
 
 func TestMain(m *testing.M) {
@@ -365,9 +351,6 @@ func TestHostile(t *testing.T) {
 			p, err := start(t, c.source)
 			if err == nil {
 				_, err = p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}})
-				if _, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}}); err == nil {
-					t.Error("the second Render returns no error")
-				}
 			}
 			if err == nil || !strings.HasPrefix(err.Error(), "chat template: "+c.want) {
 				t.Errorf("%v, want %s", err, c.want)
@@ -381,8 +364,8 @@ func TestTimeIsLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.timeout = 300 * time.Millisecond
-	const want = "chat template: takes more than 300ms for one conversation"
+	p.timeout = 50 * time.Millisecond
+	const want = "chat template: takes more than 50ms for one conversation"
 	for range 2 {
 		if _, err := p.Render(t.Context(), Conversation{Messages: []Message{newMessage("user", "hello")}}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

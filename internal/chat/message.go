@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/ardanlabs/jinja"
+	"thimble/internal/chat/python"
 )
 
 // A Message is one message of a conversation: an object with the strings role and
@@ -89,33 +87,30 @@ func (o Object) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// jinjaValue returns v as a value of the library.
-func jinjaValue(v any) jinja.Value {
+// jinjaValue returns v as a value of a template, as json.loads of Python would.
+func jinjaValue(v any) (python.Value, error) {
 	switch v := v.(type) {
-	case bool:
-		return jinja.NewBool(v)
-	case string:
-		return jinja.NewString(v)
 	case json.Number:
-		if !strings.ContainsAny(string(v), ".eE") {
-			if n, err := v.Int64(); err == nil {
-				return jinja.NewInt(n)
+		return python.ParseNumber(string(v))
+	case []any:
+		list := make([]python.Value, len(v))
+		for i := range v {
+			var err error
+			if list[i], err = jinjaValue(v[i]); err != nil {
+				return nil, err
 			}
 		}
-		f, _ := strconv.ParseFloat(string(v), 64) // too large a number is infinite, as in Python
-		return jinja.NewFloat(f)
-	case []any:
-		list := make([]jinja.Value, len(v))
-		for i := range v {
-			list[i] = jinjaValue(v[i])
-		}
-		return jinja.NewList(list)
+		return &python.List{Items: list}, nil
 	case Object:
-		d := jinja.NewDict()
+		d := python.NewDict()
 		for _, m := range v {
-			d.AsDict().Set(m.Key, jinjaValue(m.Value))
+			value, err := jinjaValue(m.Value)
+			if err != nil {
+				return nil, err
+			}
+			d.Set(m.Key, value)
 		}
-		return d
+		return d, nil
 	}
-	return jinja.None()
+	return v, nil // nil, bool or string
 }

@@ -23,8 +23,9 @@ const (
 	maxStack  = 64 << 20         // bytes of one goroutine's stack
 )
 
-// A Process renders one template in a separate process. Go cannot stop a template that
-// loops, and does not survive one that exhausts the stack or the memory.
+// A Process renders one template in a separate process. The limits of package python bound
+// what a template does; this process bounds the time and memory that it takes, whatever the
+// limits leave, and would survive a defect of them.
 type Process struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser

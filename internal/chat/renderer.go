@@ -33,10 +33,9 @@ var ErrToolsOnly = errors.New("the model's chat template is for conversations wi
 // arguments, that runs Serve. A template that exceeds a limit ends that process, and the
 // next conversation gets a new one.
 //
-// Without a command, where a program cannot start others, this process renders. A
-// template that loops is then abandoned after some seconds, and the Renderer refuses
-// further conversations; one that recurses or doubles a string without end can still
-// exhaust the memory of this process.
+// Without a command, where a program cannot start others, this process renders, within the
+// limits of package python. A template that takes some seconds is abandoned then, and the
+// Renderer refuses further conversations; a hostile one can take some hundred MB of memory.
 func NewRenderer(command []string, d *tokenizer.Data) (*Renderer, error) {
 	if d.ChatTemplate == "" && d.ToolTemplate == "" {
 		return nil, ErrNoTemplate
@@ -105,6 +104,11 @@ func (r *Renderer) renderHere(ctx context.Context, c Conversation) (string, erro
 	}
 	done := make(chan result, 1)
 	go func() {
+		defer func() {
+			if p := recover(); p != nil { // a defect of ours; it must not end an app
+				done <- result{err: fmt.Errorf("chat template: %v", p)}
+			}
+		}()
 		text, err := r.local.Render(c)
 		done <- result{text, err}
 	}()
