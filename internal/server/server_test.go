@@ -308,7 +308,7 @@ func TestTemplateLoops(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	_, h := serve(t, func(o *Options) { o.Timeout = time.Second })
+	_, h := serve(t, func(o *Options) { o.Timeout = 100 * time.Millisecond }) // 20 million steps take longer
 	status, v := post(t, h, "/v1/chat/completions", `{"messages": [{"role": "user", "content": "loop"}]}`)
 	if status != http.StatusRequestTimeout || at(v, "error.type") != "timeout_error" {
 		t.Errorf("%d %v", status, v)
