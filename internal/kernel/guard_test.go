@@ -54,6 +54,7 @@ func TestBounds(t *testing.T) {
 			}
 			a, b, c := guardedRow(t, n), guardedRow(t, n), guardedRow(t, n)
 			Dot(a, b)
+			Compare(a, b, guardedCopy(t, make([]float64, n)))
 			Sum(a)
 			Add(a, b)
 			RMSNorm(a, b, c, 1e-5)
