@@ -193,16 +193,20 @@ func (r *run) arguments(a *callArguments, s *scope) (args python.Arguments, err 
 	return args, r.Charge((len(args.Pos) + len(args.Kw)) * python.SizeOfItem)
 }
 
-func (n *filter) eval(r *run, s *scope) (python.Value, error) {
-	v, err := r.eval(n.of, s)
-	if err != nil {
-		return nil, err
-	}
-	args, err := r.arguments(&n.args, s)
-	if err != nil {
-		return nil, err
+// applied returns what a filter or a test is applied to, and its arguments.
+func (r *run) applied(n *application, s *scope) (v python.Value, args python.Arguments, err error) {
+	if v, err = r.eval(n.of, s); err == nil {
+		args, err = r.arguments(&n.args, s)
 	}
 	r.line = n.line
+	return v, args, err
+}
+
+func (n *filter) eval(r *run, s *scope) (python.Value, error) {
+	v, args, err := r.applied((*application)(n), s)
+	if err != nil {
+		return nil, err
+	}
 	return r.filter(n.name, v, args)
 }
 
@@ -215,15 +219,10 @@ func (r *run) filter(name string, v python.Value, args python.Arguments) (python
 }
 
 func (n *test) eval(r *run, s *scope) (python.Value, error) {
-	v, err := r.eval(n.of, s)
+	v, args, err := r.applied((*application)(n), s)
 	if err != nil {
 		return nil, err
 	}
-	args, err := r.arguments(&n.args, s)
-	if err != nil {
-		return nil, err
-	}
-	r.line = n.line
 	return r.test(n.name, v, args)
 }
 

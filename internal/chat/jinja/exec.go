@@ -37,16 +37,21 @@ func (r *run) inner(b innerBody, s *scope) (signal, error) {
 
 func (n *output) exec(r *run, _ *scope) (signal, error) { return proceed, r.write(n.text) }
 
+// print writes a value as text.
+func (r *run) print(v python.Value) error {
+	written, err := r.Str(v)
+	if err != nil {
+		return err
+	}
+	return r.write(written)
+}
+
 func (n *printing) exec(r *run, s *scope) (signal, error) {
 	v, err := r.eval(n.of, s)
 	if err != nil {
 		return proceed, err
 	}
-	written, err := r.Str(v)
-	if err != nil {
-		return proceed, err
-	}
-	return proceed, r.write(written)
+	return proceed, r.print(v)
 }
 
 func (n *condition) exec(r *run, s *scope) (signal, error) {
@@ -181,11 +186,7 @@ func (n *block) exec(r *run, s *scope) (signal, error) {
 	if err != nil {
 		return proceed, err
 	}
-	written, err := r.Str(v)
-	if err != nil {
-		return proceed, err
-	}
-	return proceed, r.write(written)
+	return proceed, r.print(v)
 }
 
 // The body of generation is a macro that is called at once: what it sets stays inside.

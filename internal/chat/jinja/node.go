@@ -36,19 +36,15 @@ type (
 		args callArguments
 		line int
 	}
-	filter struct { // of|name(args)
+	application struct {
 		of   expression // nil in a filter or set block
 		name string
 		args callArguments
 		line int
 	}
-	test struct { // of is name(args)
-		of   expression
-		name string
-		args callArguments
-		line int
-	}
-	choice struct { // yes if condition else no, which may be nil
+	filter application // of|name(args)
+	test   application // of is name(args)
+	choice struct {    // yes if condition else no, which may be nil
 		condition, yes, no expression
 	}
 	and   struct{ a, b expression }
