@@ -64,12 +64,12 @@ func Prepare(ctx context.Context, s *Subject, o *Options) error {
 }
 
 const (
-	noiseCopies  = 3      // number of copies that are rounded once more
-	noiseTokens  = 1536   // approximate number of positions on which the copies are scored
-	calibrated   = 0.6    // largest share of the noise that calibrated methods leave
-	leastRecipe  = 1. / 3 // smallest share of the noise that a prediction for another text may have
-	wreckage     = 0.5    // nats; a limit this large or larger only detects wrecked models
-	roundedFloor = 5e-3   // nats that a reference of rounded probabilities may add
+	noiseCopies  = 3    // number of copies that are rounded once more
+	noiseTokens  = 1536 // approximate number of positions on which the copies are scored
+	calibrated   = 0.6  // largest share of the noise that calibrated methods leave
+	leastRecipe  = 0.4  // smallest share of the noise that a prediction for another text may have
+	wreckage     = 0.5  // nats; a limit this large or larger only detects wrecked models
+	roundedFloor = 5e-3 // nats that a reference of rounded probabilities may add
 )
 
 // margins holds, by bits, the largest multiple of the expectation that a sound file may
