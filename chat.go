@@ -1,7 +1,6 @@
 package thimble
 
 import (
-	"context"
 	"io"
 
 	"thimble/internal/chat"
@@ -14,12 +13,12 @@ import (
 func ServeTemplates(r io.Reader, w io.Writer) error { return chat.Serve(r, w) }
 
 // noteTemplates adds notes to m about chat templates that do not compile, which chat would find
-// out last. Without render there are none.
-func noteTemplates(ctx context.Context, m *model.Model, render []string) {
-	if len(render) == 0 || m.Tokenizer == nil {
+// out last.
+func noteTemplates(m *model.Model) {
+	if m.Tokenizer == nil {
 		return
 	}
 	if d, err := m.Tokenizer(); err == nil && d != nil {
-		m.Notes = append(m.Notes, chat.Faults(ctx, render, d)...)
+		m.Notes = append(m.Notes, chat.Faults(d)...)
 	}
 }

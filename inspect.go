@@ -32,7 +32,6 @@ type InspectOptions struct {
 	Device     string     // add what the model costs on this phone, or on device.All; "" for none
 	Arithmetic Arithmetic // whose cache the costs are of
 
-	Render []string // see Calibration; without it no note says that a chat template does not compile
 
 	Progress Progress
 }
@@ -103,7 +102,7 @@ func Inspect(ctx context.Context, o InspectOptions) (*Inspection, error) {
 		return nil, err
 	}
 	defer m.Close()
-	noteTemplates(ctx, m, o.Render)
+	noteTemplates(m)
 	r := &Inspection{Path: o.Model, Format: formatOf(o.Model), Spec: m.Spec, Notes: m.Remarks(), Tokenizer: tokenizerText(m), Generation: m.Generation}
 	r.Weights, r.Bytes = m.Size()
 	for _, s := range m.Stored() {

@@ -67,9 +67,8 @@ type ConvertOptions struct {
 	Context   int    // see QuantizeOptions
 	ShardSize int64  // see ExportOptions
 	Overwrite bool
-	MaxMem    int64    // see QuantizeOptions
-	DType     string   // "keep", "f32", "f16" or "bf16"; "" is "keep"
-	Render    []string // see InspectOptions
+	MaxMem    int64  // see QuantizeOptions
+	DType     string // "keep", "f32", "f16" or "bf16"; "" is "keep"
 
 	// EntropyCoded stores integers in as many bits as their entropy takes; see Recipe.
 	EntropyCoded bool
@@ -86,7 +85,7 @@ func Convert(ctx context.Context, o ConvertOptions) (*Quantized, error) {
 	}
 	return store(ctx, "convert", QuantizeOptions{
 		Model: o.Model, Set: o.Set, Output: o.Output, Format: o.Format, Context: o.Context, ShardSize: o.ShardSize, Overwrite: o.Overwrite, MaxMem: o.MaxMem,
-		Progress: o.Progress, Planned: o.Planned, Calibration: Calibration{Render: o.Render},
+		Progress: o.Progress, Planned: o.Planned,
 		Recipe: Recipe{Scheme: dtype, Vectors: dtype, EntropyCoded: o.EntropyCoded},
 	})
 }
@@ -188,7 +187,7 @@ func (q *quantization) prepare(ctx context.Context) (err error) {
 	if err := q.checkExport(); err != nil {
 		return err
 	}
-	noteTemplates(ctx, q.m, q.Calibration.Render)
+	noteTemplates(q.m)
 	if q.resumed, err = q.findUnfinished(); err != nil {
 		return err
 	}

@@ -67,9 +67,6 @@ func convertAction(c *cli.Context) error {
 		return err
 	}
 	o := thimble.ConvertOptions{Model: path, Set: overridesOf(c), Overwrite: c.Bool(forceFlag.Name), DType: dtype, EntropyCoded: c.Bool(codedFlag.Name)}
-	if o.Render, err = renderCommandLine(); err != nil {
-		return err
-	}
 	if o.MaxMem, err = maxMemOf(c); err != nil {
 		return err
 	}

@@ -116,15 +116,11 @@ func inspectAction(c *cli.Context) error {
 	if err := fetch(c, set, &path); err != nil {
 		return err
 	}
-	render, err := renderCommandLine()
-	if err != nil {
-		return err
-	}
 	progress := newMeter(c)
 	defer progress.Done()
 	r, err := thimble.Inspect(c.Context, thimble.InspectOptions{
 		Model: path, Set: set, Check: c.Bool("check"), Device: phone, Arithmetic: arithmetic, Progress: progress.Step,
-		Trust: c.String("trust"), Signature: c.String("signature"), Bill: c.Bool("bom"), Render: render,
+		Trust: c.String("trust"), Signature: c.String("signature"), Bill: c.Bool("bom"),
 	})
 	if err != nil {
 		return err
