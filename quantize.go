@@ -1,8 +1,10 @@
 package thimble
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -290,8 +292,8 @@ func (q *quantization) run(ctx context.Context) (*Quantized, error) {
 	if plan.Codes() { // only now is it known
 		r.FileBytes, r.TensorBytes, r.BitsPerWeight = file.bytes, file.stored, 8*float64(file.stored)/float64(r.Weights)
 	}
-	if q.Budget != nil && q.exporter == nil && q.Budget.File > 0 && file.bytes > q.Budget.File {
-		r.Notes = append(r.Notes, fmt.Sprintf("the file takes %d bytes more than --target-size: what a code takes is known only once it is made; use a target that much smaller", file.bytes-q.Budget.File))
+	if x := q.Budget; x != nil && q.exporter == nil && plan.Codes() {
+		r.ExceededBytes = max(0, file.bytes-cmp.Or(x.File, math.MaxInt64), file.stored-int64(cmp.Or(x.Bits, math.MaxInt16)*float64(r.Weights)/8))
 	}
 	r.Notes, r.Tuned = append(r.Notes, plan.Warnings()...), q.tuned
 	r.Output, r.Bytes, r.SHA256, r.Files, r.Modelfile = q.Output, file.bytes, file.sha256, file.files, q.Modelfile.Path

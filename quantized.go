@@ -9,13 +9,14 @@ import (
 
 // A Quantized is the result of Quantize and Convert.
 type Quantized struct {
-	Output        string          `json:"output,omitempty"`        // empty if only planned
-	Part          *Part           `json:"part,omitempty"`          // if Output is a part
-	Format        string          `json:"format"`                  // of the file
-	Bytes         int64           `json:"bytes,omitempty"`         // of the file
-	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"` // identifies a container's contents, see docs/FORMAT.md
-	SHA256        string          `json:"sha256,omitempty"`        // of a file in another format
-	Files         []WrittenFile   `json:"files,omitempty"`         // of a folder in another format
+	Output        string          `json:"output,omitempty"`         // empty if only planned
+	Part          *Part           `json:"part,omitempty"`           // if Output is a part
+	Format        string          `json:"format"`                   // of the file
+	Bytes         int64           `json:"bytes,omitempty"`          // of the file
+	HeaderSHA256  *Digest         `json:"header_sha256,omitempty"`  // identifies a container's contents, see docs/FORMAT.md
+	SHA256        string          `json:"sha256,omitempty"`         // of a file in another format
+	Files         []WrittenFile   `json:"files,omitempty"`          // of a folder in another format
+	ExceededBytes int64           `json:"exceeded_bytes,omitempty"` // by which entropy coding missed a budget for the size
 	Weights       int64           `json:"weights"`
 	TensorBytes   int64           `json:"tensor_bytes"`
 	BitsPerWeight float64         `json:"bits_per_weight"`

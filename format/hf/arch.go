@@ -84,7 +84,7 @@ func choose(path, format, origin string, s *model.Spec) (*architecture, map[stri
 			closest, fewest = a, missing
 		}
 	}
-	return nil, nil, fmt.Errorf("%w; quantize the checkpoint to a .thimble instead, which has it",
+	return nil, nil, fmt.Errorf("%w; a .thimble file has it",
 		defect.Unsupported(path, "%s in a model_type that %s writes (the closest is %s)", model.NoteOf(s, fewest[0]), format, closest.modelType))
 }
 

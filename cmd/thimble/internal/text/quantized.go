@@ -74,6 +74,9 @@ func Quantized(r *thimble.Quantized) string {
 	for _, warning := range r.Plan.Warnings() {
 		text += "warning: " + warning + "\n"
 	}
+	if r.ExceededBytes > 0 {
+		text += fmt.Sprintf("warning: the file takes %d bytes more than the target: what a code takes is known only once it is made; use a target that much smaller\n", r.ExceededBytes)
+	}
 	text += fmt.Sprintf("wrote %s, %s, %.2f bits per weight\n", defect.Printable(r.Output), units.Size(r.Bytes), r.BitsPerWeight)
 	text += tunedText(r.Tuned) + peakText(r.PeakResident)
 	if r.HeaderSHA256 == nil {
