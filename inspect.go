@@ -32,7 +32,6 @@ type InspectOptions struct {
 	Device     string     // add what the model costs on this phone, or on device.All; "" for none
 	Arithmetic Arithmetic // whose cache the costs are of
 
-
 	Progress Progress
 }
 
