@@ -190,15 +190,12 @@ func (e *Expectation) addNoise(ctx context.Context, s *Subject) error {
 
 // dealt returns the prompts of each copy: all of them, or a share if there are two for each.
 func dealt(prompts []reference.Prompt) (hands [noiseCopies][]reference.Prompt) {
-	for i := range hands {
-		hands[i] = prompts
-	}
-	if len(prompts) < 2*noiseCopies {
-		return hands
-	}
-	hands = [noiseCopies][]reference.Prompt{}
 	for i, p := range prompts {
-		hands[i%noiseCopies] = append(hands[i%noiseCopies], p)
+		for k := range hands {
+			if len(prompts) < 2*noiseCopies || i%noiseCopies == k {
+				hands[k] = append(hands[k], p)
+			}
+		}
 	}
 	return hands
 }

@@ -22,10 +22,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == renderName { // what tests in this process start
-		main()
-		return
-	}
 	testscript.Main(m, map[string]func(){"thimble": calm, "thimble-on-terminal": main})
 }
 

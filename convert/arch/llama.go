@@ -38,11 +38,16 @@ func attentionBias(c *config.Config, s *model.Spec, def bool) {
 // forgets the tokens outside a window: they change nothing unless the window is shorter
 // than the context.
 func windowless(c *config.Config, s *model.Spec) {
+	wholeWindow(c, s)
+	sameLayers(c, s.Blocks, "full_attention")
+}
+
+// wholeWindow asserts that sliding_window is no shorter than the context.
+func wholeWindow(c *config.Config, s *model.Spec) {
 	zeroWindow(c)
 	if w := c.Int("sliding_window", model.MaxLength, s.Context); w < s.Context {
 		c.Unsupported("sliding_window", "%d, in a context of %d,", w, s.Context)
 	}
-	sameLayers(c, s.Blocks, "full_attention")
 }
 
 // zeroWindow takes a window of 0, which transformers 5 writes for none, for an absent one.

@@ -27,10 +27,7 @@ func nemotronHSpec(c *config.Config) model.Spec {
 	s.Rope.Base = 10000 // of no block
 	c.Must("mamba_hidden_act", "silu")
 	c.Must("use_bias", false)
-	zeroWindow(c)
-	if w := c.Int("sliding_window", model.MaxLength, s.Context); w < s.Context {
-		c.Unsupported("sliding_window", "%d, in a context of %d,", w, s.Context)
-	}
+	wholeWindow(c, &s)
 	s.Scan = model.Scan{
 		Heads: c.Int("mamba_num_heads", model.MaxHeads), HeadDim: c.Int("mamba_head_dim", model.MaxState), State: c.Int("ssm_state_size", model.MaxState),
 		Groups: c.Int("n_groups", model.MaxHeads), ConvBias: c.Bool("use_conv_bias"), MinStep: c.Float("time_step_min"),

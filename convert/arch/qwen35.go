@@ -23,9 +23,7 @@ func qwen35Spec(c *config.Config) model.Spec {
 		inner.Inert("mrope_section", "mrope_interleaved") // of images: the three positions of a text token are equal
 	}
 	s.Activation = activation(c, "hidden_act", "silu")
-	if c.Err() == nil && s.Activation != model.SiLU {
-		c.Unsupported("hidden_act", "other than silu") // the convolution has it, too
-	}
+	convolvesSiLU(c, &s)
 	attentionBias(c, &s, false)
 	s.QKNorm, s.AttnGate = model.QKGain, true
 	s.Delta = model.Delta{
@@ -34,14 +32,7 @@ func qwen35Spec(c *config.Config) model.Spec {
 	}
 	length, interval := c.Int("linear_conv_kernel_dim", model.MaxConv), c.Int("full_attention_interval", model.MaxBlocks, 4)
 	recurs := layerTypes(c, s.Blocks, "linear_attention", func(b int) bool { return (b+1)%max(interval, 1) != 0 })
-	s.Attention = make([]model.Attention, s.Blocks)
-	any := false
-	for b := range s.Attention {
-		if recurs(b) {
-			s.Attention[b], any = model.Attention{Delta: length, Rope: model.NoRope}, true
-		}
-	}
-	if !any {
+	if !replaceAttention(&s, model.Attention{Delta: length, Rope: model.NoRope}, recurs) {
 		s.Delta = model.Delta{}
 	}
 	return s

@@ -20,9 +20,7 @@ func init() {
 // stateSpace reads the sizes of state space layers (Mamba2, arXiv 2405.21060), whose outputs are
 // so wide, and returns the length of their convolution.
 func stateSpace(c *config.Config, s *model.Spec, width int) int {
-	if c.Err() == nil && s.Activation != model.SiLU {
-		c.Unsupported("hidden_act", "other than silu") // the convolution has it, too
-	}
+	convolvesSiLU(c, s)
 	s.Scan = model.Scan{
 		Heads: c.Int("mamba_n_heads", model.MaxHeads), State: c.Int("mamba_d_state", model.MaxState), Groups: c.Int("mamba_n_groups", model.MaxHeads),
 		ConvBias: c.Bool("mamba_conv_bias"),
@@ -59,17 +57,30 @@ func steps(c *config.Config, s *model.Scan) {
 
 // setScans gives blocks a state space layer in place of attention.
 func setScans(s *model.Spec, length int, scans func(block int) bool) {
+	if !replaceAttention(s, model.Attention{Scan: length, Rope: model.NoRope}, scans) {
+		s.Scan = model.Scan{}
+	}
+}
+
+// replaceAttention gives some blocks another layer in place of attention, and reports whether there
+// are any.
+func replaceAttention(s *model.Spec, by model.Attention, in func(block int) bool) (some bool) {
 	if len(s.Attention) == 0 {
 		s.Attention = make([]model.Attention, s.Blocks)
 	}
-	any := false
 	for b := range s.Attention {
-		if scans(b) {
-			s.Attention[b], any = model.Attention{Scan: length, Rope: model.NoRope}, true
+		if in(b) {
+			s.Attention[b], some = by, true
 		}
 	}
-	if !any {
-		s.Scan = model.Scan{}
+	return some
+}
+
+// convolvesSiLU asserts the activation of the feed-forward layers, which a layer's convolution has,
+// too.
+func convolvesSiLU(c *config.Config, s *model.Spec) {
+	if c.Err() == nil && s.Activation != model.SiLU {
+		c.Unsupported("hidden_act", "other than silu")
 	}
 }
 

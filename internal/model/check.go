@@ -33,18 +33,30 @@ func (s *Spec) Check() error {
 	return nil
 }
 
+// A bounded is a number of a Spec that is at least 1 and at most max.
+type bounded struct {
+	name   string
+	v, max int
+}
+
+// within returns an error for the first size out of range. of follows its name.
+func within(of string, sizes []bounded) error {
+	for _, f := range sizes {
+		if f.v < 1 || f.v > f.max {
+			return fmt.Errorf("%s%s is %d, want 1 to %d", f.name, of, f.v, f.max)
+		}
+	}
+	return nil
+}
+
 func (s *Spec) checkSizes() error {
-	for _, f := range []struct {
-		name   string
-		v, max int
-	}{
+	err := within("", []bounded{
 		{"hidden", s.Hidden, MaxWidth}, {"heads", s.Heads, MaxHeads}, {"kv heads", s.KVHeads, MaxHeads},
 		{"head dim", s.HeadDim, MaxWidth}, {"ffn", s.FFN, MaxWidth}, {"vocab", s.Vocab, MaxVocab},
 		{"context", s.Context, MaxLength}, {"blocks", s.Blocks, MaxBlocks}, {"steps", len(s.Schedule), MaxSteps},
-	} {
-		if f.v < 1 || f.v > f.max {
-			return fmt.Errorf("%s is %d, want 1 to %d", f.name, f.v, f.max)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.checkHeads(); err != nil {
 		return err

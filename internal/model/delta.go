@@ -91,13 +91,8 @@ func (s *Spec) checkDelta() error {
 		}
 		return nil
 	}
-	for _, f := range []struct {
-		name   string
-		v, max int
-	}{{"key heads", d.KeyHeads, MaxHeads}, {"value heads", d.ValueHeads, MaxHeads}, {"key dim", d.KeyDim, MaxDelta}, {"value dim", d.ValueDim, MaxDelta}} {
-		if f.v < 1 || f.v > f.max {
-			return fmt.Errorf("%s of the delta rule is %d, want 1 to %d", f.name, f.v, f.max)
-		}
+	if err := within(" of the delta rule", []bounded{{"key heads", d.KeyHeads, MaxHeads}, {"value heads", d.ValueHeads, MaxHeads}, {"key dim", d.KeyDim, MaxDelta}, {"value dim", d.ValueDim, MaxDelta}}); err != nil {
+		return err
 	}
 	switch {
 	case d.ValueHeads%d.KeyHeads != 0:

@@ -145,13 +145,8 @@ func (s *Spec) checkScan() error {
 
 // check checks the sizes, and what the layers compute besides.
 func (c *Scan) check() error {
-	for _, f := range []struct {
-		name   string
-		v, max int
-	}{{"heads", c.Heads, MaxHeads}, {"head dim", c.HeadDim, MaxState}, {"width", c.State, MaxState}, {"groups", c.Groups, MaxHeads}} {
-		if f.v < 1 || f.v > f.max {
-			return fmt.Errorf("%s of the state space is %d, want 1 to %d", f.name, f.v, f.max)
-		}
+	if err := within(" of the state space", []bounded{{"heads", c.Heads, MaxHeads}, {"head dim", c.HeadDim, MaxState}, {"width", c.State, MaxState}, {"groups", c.Groups, MaxHeads}}); err != nil {
+		return err
 	}
 	switch {
 	case c.Heads%c.Groups != 0:
